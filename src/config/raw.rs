@@ -1,0 +1,326 @@
+//! The file as it is written, key by key: the one place where a key, its default and its
+//! description stand. The JSON Schema, the reference, the names of environment overrides and the
+//! check for unknown keys are all made from these types.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::units::{Size, Span};
+
+/// Configuration of credira-gateway.
+///
+/// Every scalar key can be overridden by an environment variable named after its path, with two
+/// underscores between levels: `CREDIRA_GATEWAY__CACHE__TTL=1h`. An entry of a list of tables is
+/// named by its place, counted from 0: `CREDIRA_GATEWAY__TENANTS__0__CACHE_MAX_BYTES=1GiB`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(title = "credira-gateway")]
+pub struct Config {
+    /// Where callers reach the gateway.
+    pub listen: Listen,
+    /// Where operators reach it: metrics and health.
+    pub admin: Admin,
+    /// The Credira API, and how patient to be with it.
+    pub upstream: Upstream,
+    /// What may be stored, and for how long.
+    pub cache: Cache,
+    /// What clients may take of the process.
+    pub limits: Limits,
+    /// Logs, on standard error.
+    pub log: Log,
+    /// How the process ends.
+    pub shutdown: Shutdown,
+    /// The callers, each with a token, an upstream key and a world of its own. At least one.
+    #[schemars(with = "Vec<Tenant>")]
+    pub tenants: Vec<Option<Tenant>>,
+}
+
+/// Where callers reach the gateway.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Listen {
+    /// `IP:PORT`, or a list of several. Port 0 takes a free port, which the log names.
+    pub address: OneOrMore,
+}
+
+/// One address or a list of them.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum OneOrMore {
+    /// A single address.
+    One(String),
+    /// Several.
+    More(Vec<String>),
+}
+
+/// Where operators reach the gateway.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// `IP:PORT` of metrics and health; `""` turns them off.
+    pub address: String,
+}
+
+/// The Credira API, and how patient to be with it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Upstream {
+    /// Scheme, host and port. A path is refused: `/v1` is part of the route.
+    pub base_url: String,
+    /// Whether `http://` is accepted for a host that isn't loopback. The upstream key then crosses
+    /// the network in the clear.
+    pub allow_plaintext: bool,
+    /// From the start of connecting to an open connection, TLS included.
+    pub connect_timeout: Span,
+    /// From the request sent to the response's head.
+    pub first_byte_timeout: Span,
+    /// The whole exchange, waiting for a connection and retries included.
+    pub total_timeout: Span,
+    /// The largest answer that is read; a larger one is a 502.
+    pub max_response_bytes: Size,
+    /// Concurrent requests, so at most this many connections. Each tenant has its own.
+    #[schemars(range(min = 1, max = 65536))]
+    pub max_connections: u32,
+    /// Lookups of one tenant that may wait for a fetch; one more is a 503.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_waiting: u32,
+}
+
+/// What may be stored, and for how long.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cache {
+    /// The size of each tenant's cache; keys, headers and bookkeeping are counted in.
+    pub max_bytes_per_tenant: Size,
+    /// The largest answer that is stored, its headers counted in.
+    pub max_entry_bytes: Size,
+    /// The values of `data.status` that may be stored: calls that no longer change.
+    pub cacheable_statuses: Vec<String>,
+    /// How long a settled call is fresh when the upstream doesn't say.
+    pub ttl: Span,
+    /// A call whose `updated_time` (else `end_time`) is younger than this is still settling.
+    pub settle_window: Span,
+    /// How long a settling call is fresh.
+    pub settle_ttl: Span,
+}
+
+/// What clients may take of the process.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Lookups waiting for a fetch, all tenants together; one more is a 503. Hits are not counted.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_in_flight: u32,
+    /// Client connections; further ones wait to be accepted.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_connections: u32,
+    /// From the first byte of a request to the end of its head, and from a new connection to its
+    /// first request.
+    pub header_read_timeout: Span,
+    /// How long a connection may do nothing, and how long a client may take no byte of an answer.
+    pub idle_timeout: Span,
+    /// The largest request head; a larger one is a 431. At least 8KiB.
+    pub max_header_bytes: Size,
+    /// When `RateLimit` and `RateLimit-Policy` are sent.
+    pub rate_limit_headers: RateLimitHeaders,
+}
+
+/// When the rate-limit headers are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RateLimitHeaders {
+    /// On every answer after the tenant's limit.
+    Always,
+    /// Only on a 429 of that limit.
+    OnRefusal,
+    /// Never.
+    Off,
+}
+
+/// Logs, on standard error.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// One JSON object a line, or text for people.
+    pub format: LogFormat,
+    /// The least severity that is written. `RUST_LOG` wins over it.
+    pub level: LogLevel,
+    /// Which requests get a line: all, those answered with 400 or more, none.
+    pub access: AccessLog,
+    /// Whether call IDs are written as they are; else only as a keyed hash.
+    pub call_ids: bool,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Severities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Nothing.
+    Off,
+    /// What needs a person.
+    Error,
+    /// What may need one.
+    Warn,
+    /// What happens once: start, reload, drain; and access lines.
+    Info,
+    /// Each upstream request's end.
+    Debug,
+    /// All there is.
+    Trace,
+}
+
+/// Which requests get a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AccessLog {
+    /// Every request.
+    All,
+    /// Those answered with a status of 400 or more.
+    Errors,
+    /// None.
+    Off,
+}
+
+/// How the process ends.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shutdown {
+    /// How long requests under way may take after SIGTERM.
+    pub drain_timeout: Span,
+}
+
+/// One caller.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tenant {
+    /// `[a-z0-9-]{1,63}`; the label on metrics.
+    pub name: String,
+    /// SHA-256 digests of the tenant's gateway tokens, 64 hexadecimal digits each. Several make a
+    /// rotation without downtime. `token new` prints a token with its digest.
+    #[serde(default)]
+    pub token_sha256: Vec<String>,
+    /// Gateway tokens themselves, as secrets of at least 32 characters.
+    #[serde(default)]
+    pub tokens: Vec<Secret>,
+    /// The key that the upstream knows this tenant by.
+    pub upstream_key: Secret,
+    /// The size of this tenant's cache, instead of `cache.max_bytes_per_tenant`.
+    pub cache_max_bytes: Option<Size>,
+    /// A limit on every request of the tenant. Without it there is none.
+    pub rate_limit: Option<Rate>,
+    /// A limit on what goes upstream for the tenant. Without it there is none.
+    pub upstream_limit: Option<Rate>,
+}
+
+/// A rate: a bucket of `burst` requests that refills with `per_second` (or `per_minute`).
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
+    /// Requests per second; may be a fraction.
+    pub per_second: Option<f64>,
+    /// Requests per minute; instead of `per_second`.
+    pub per_minute: Option<f64>,
+    /// How many may come at once. Default: one second's worth, at least 1.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub burst: Option<u32>,
+}
+
+/// Where a secret is read from: exactly one of the three. A trailing newline is trimmed.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Secret {
+    /// An environment variable.
+    Env(String),
+    /// A file; a relative path starts at the configuration file's folder.
+    File(PathBuf),
+    /// The secret itself. For tests and demos: `check` warns of it.
+    Value(String),
+}
+
+/// Says where the secret comes from, never what it is.
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Env(name) => write!(f, "Env({name})"),
+            Self::File(path) => write!(f, "File({})", path.display()),
+            Self::Value(_) => f.write_str("Value(***)"),
+        }
+    }
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self { address: OneOrMore::One("127.0.0.1:8080".into()) }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { address: "127.0.0.1:9090".into() }
+    }
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self {
+            base_url: "https://api.credira.com".into(),
+            allow_plaintext: false,
+            connect_timeout: Span::seconds(2),
+            first_byte_timeout: Span::seconds(5),
+            total_timeout: Span::seconds(10),
+            max_response_bytes: Size::kib(4 << 10),
+            max_connections: 64,
+            max_waiting: 1024,
+        }
+    }
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            max_bytes_per_tenant: Size::kib(64 << 10),
+            max_entry_bytes: Size::kib(1 << 10),
+            cacheable_statuses: vec!["completed".into()],
+            ttl: Span::seconds(24 * 3600),
+            settle_window: Span::seconds(600),
+            settle_ttl: Span::seconds(30),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_in_flight: 4096,
+            max_connections: 4096,
+            header_read_timeout: Span::seconds(5),
+            idle_timeout: Span::seconds(60),
+            max_header_bytes: Size::kib(16),
+            rate_limit_headers: RateLimitHeaders::Always,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Json, level: LogLevel::Info, access: AccessLog::Errors, call_ids: false }
+    }
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { drain_timeout: Span::seconds(30) }
+    }
+}

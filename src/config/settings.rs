@@ -1,0 +1,283 @@
+//! The configuration as the program uses it: every value checked, every default filled in, every
+//! secret read. Nothing in here can be wrong any more.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+use std::str::FromStr;
+use std::time::Duration;
+
+use http::Uri;
+use http::uri::{Authority, Scheme};
+
+use super::raw::{AccessLog, LogFormat, LogLevel, RateLimitHeaders};
+use super::secret::{KeptIn, UpstreamKey};
+use crate::domain::{CallId, TenantName, TokenHash};
+
+/// A checked configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where callers reach the gateway; at least one.
+    pub listen: Vec<Address>,
+    /// Where operators do, if anywhere.
+    pub admin: Option<Address>,
+    /// The upstream.
+    pub upstream: Upstream,
+    /// What may be stored, and for how long.
+    pub cache: Cache,
+    /// What clients may take.
+    pub limits: Limits,
+    /// Logs.
+    pub log: Log,
+    /// The end.
+    pub shutdown: Shutdown,
+    /// The callers; at least one.
+    pub tenants: Vec<Tenant>,
+}
+
+/// Where a listener binds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// An IP address and port.
+    Tcp(SocketAddr),
+}
+
+impl Address {
+    /// What is allowed, for messages.
+    pub const EXPECTED: &'static str = "an address such as \"127.0.0.1:8080\" or \"[::1]:8080\"";
+}
+
+impl FromStr for Address {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        text.parse().map(Self::Tcp).map_err(|_| ())
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => fmt::Display::fmt(address, f),
+        }
+    }
+}
+
+/// How to reach the upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// Where it is.
+    pub base_url: BaseUrl,
+    /// See [`super::raw::Upstream`] for this and the following.
+    pub allow_plaintext: bool,
+    /// Until a connection is open.
+    pub connect_timeout: Duration,
+    /// Until the response's head.
+    pub first_byte_timeout: Duration,
+    /// Until the end of everything.
+    pub total_timeout: Duration,
+    /// The largest body, in bytes.
+    pub max_response_bytes: usize,
+    /// Concurrent requests of a tenant.
+    pub max_connections: usize,
+    /// Waiting lookups of a tenant.
+    pub max_waiting: usize,
+}
+
+/// Scheme, host and port of the upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseUrl {
+    scheme: Scheme,
+    authority: Authority,
+}
+
+impl BaseUrl {
+    /// Reads a URL that has nothing but these three.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        const EXPECTED: &str = "expected a URL of scheme, host and port such as \"https://api.credira.com\"";
+        let parts = text.parse::<Uri>().map_err(|_| EXPECTED)?.into_parts();
+        let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else { return Err(EXPECTED) };
+        if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
+            return Err("expected a URL that starts with https:// or http://");
+        }
+        if authority.as_str().contains('@') {
+            return Err("credentials do not belong into the URL; the key is `upstream_key`");
+        }
+        if authority.host().is_empty() {
+            return Err(EXPECTED);
+        }
+        let target = parts.path_and_query;
+        if target.is_some_and(|target| target.as_str() != "/") || text.contains('#') {
+            return Err("expected no path, query or fragment: the path /v1 is part of the route");
+        }
+        Ok(Self { scheme, authority })
+    }
+
+    /// Whether the key would cross the wire in the clear.
+    pub fn is_plaintext(&self) -> bool {
+        self.scheme == Scheme::HTTP
+    }
+
+    /// Whether the host can only be this machine.
+    pub fn is_loopback(&self) -> bool {
+        let host = self.authority.host();
+        let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
+
+    /// The URL of a call.
+    pub fn call(&self, id: &CallId) -> Option<Uri> {
+        let path = format!("/v1/calls/{}", id.as_str());
+        let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone());
+        uri.path_and_query(path).build().ok()
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.authority)
+    }
+}
+
+/// What may be stored, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cache {
+    /// Bytes a tenant, unless it has its own figure.
+    pub max_bytes_per_tenant: u64,
+    /// Bytes an entry.
+    pub max_entry_bytes: usize,
+    /// `data.status` values that may be stored.
+    pub cacheable_statuses: Vec<String>,
+    /// Freshness of a settled call.
+    pub ttl: Duration,
+    /// How long a call goes on settling.
+    pub settle_window: Duration,
+    /// Freshness of a settling call.
+    pub settle_ttl: Duration,
+}
+
+/// What clients may take of the process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Lookups waiting for a fetch.
+    pub max_in_flight: usize,
+    /// Client connections.
+    pub max_connections: usize,
+    /// Until a head is complete.
+    pub header_read_timeout: Duration,
+    /// Until an idle connection is closed.
+    pub idle_timeout: Duration,
+    /// Bytes of a request head.
+    pub max_header_bytes: usize,
+    /// When rate-limit headers are sent.
+    pub rate_limit_headers: RateLimitHeaders,
+}
+
+/// Logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// Their form.
+    pub format: LogFormat,
+    /// The least severity.
+    pub level: LogLevel,
+    /// Which requests get a line.
+    pub access: AccessLog,
+    /// Whether call IDs appear as they are.
+    pub call_ids: bool,
+}
+
+/// How the process ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shutdown {
+    /// For requests under way.
+    pub drain_timeout: Duration,
+}
+
+/// One caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tenant {
+    /// Its name.
+    pub name: TenantName,
+    /// Digests of its tokens; at least one.
+    pub token_hashes: Vec<TokenHash>,
+    /// Its key.
+    pub upstream_key: UpstreamKey,
+    /// Where the key was read from.
+    pub upstream_key_kept_in: KeptIn,
+    /// Where the tokens were read from that the file doesn't give as digests.
+    pub tokens_kept_in: Vec<KeptIn>,
+    /// Bytes of its cache.
+    pub cache_max_bytes: u64,
+    /// Limit on its requests.
+    pub rate_limit: Option<Rate>,
+    /// Limit on what goes upstream for it.
+    pub upstream_limit: Option<Rate>,
+}
+
+/// A bucket of `burst` cells that refills with one cell every `interval`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Time until one more request passes: a nanosecond to a year.
+    pub interval: Duration,
+    /// How many may come at once.
+    pub burst: NonZeroU32,
+}
+
+impl Rate {
+    /// The `w` of `RateLimit-Policy`: whole seconds from an empty bucket to a full one, rounded up.
+    pub fn window_seconds(&self) -> u64 {
+        let nanos = self.interval.as_nanos().saturating_mul(u128::from(self.burst.get()));
+        u64::try_from(nanos.div_ceil(1_000_000_000)).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_url_is_scheme_host_and_port() {
+        for good in ["https://api.credira.com", "http://127.0.0.1:8081", "https://[::1]:8443", "https://x.test/"] {
+            let url = BaseUrl::parse(good).unwrap();
+            assert_eq!(url.to_string(), good.trim_end_matches('/'));
+        }
+        for bad in [
+            "", "api.credira.com", "api.credira.com:443", "ftp://api.credira.com", "https://", "https://a/v1",
+            "https://a/?x", "https://a?x=1", "https://a/#x", "https://user:pw@a", "https://key@a", "unix:/x", "/v1",
+        ] {
+            assert!(BaseUrl::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        for (url, loopback) in [
+            ("http://127.0.0.1:1", true),
+            ("http://127.9.9.9", true),
+            ("http://[::1]:1", true),
+            ("http://localhost:1", true),
+            ("http://localhost.example", false),
+            ("http://10.0.0.1", false),
+            ("http://api.credira.com", false),
+        ] {
+            assert_eq!(BaseUrl::parse(url).unwrap().is_loopback(), loopback, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_calls_url_is_the_base_and_the_route() {
+        let id = CallId::parse(b"call_7").unwrap();
+        let url = BaseUrl::parse("http://127.0.0.1:81").unwrap().call(&id).unwrap();
+        assert_eq!(url.to_string(), "http://127.0.0.1:81/v1/calls/call_7");
+    }
+
+    #[test]
+    fn the_policys_window_is_burst_over_rate_rounded_up() {
+        let window = |millis, burst| {
+            Rate { interval: Duration::from_millis(millis), burst: NonZeroU32::new(burst).unwrap() }.window_seconds()
+        };
+        assert_eq!(window(10, 200), 2);
+        assert_eq!(window(10, 1), 1);
+        assert_eq!(window(333, 10), 4);
+    }
+}

@@ -1,0 +1,23 @@
+//! The field's words as types, without I/O: what a call, a tenant, a token, a route, an outcome and
+//! a refusal are. Everything that arrives from outside is parsed into one of these at the door and
+//! trusted from there on.
+//!
+//! Knows no sockets, caches, clocks or configuration.
+
+mod call_id;
+mod envelope;
+mod outcome;
+mod refusal;
+mod request_id;
+mod route;
+mod tenant_name;
+mod token;
+
+pub use call_id::{CallId, InvalidCallId};
+pub use envelope::error_envelope;
+pub use outcome::{Forward, Landing, NotStored, Outcome, StaleReason, Story};
+pub use refusal::{Framing, Refusal};
+pub use request_id::RequestId;
+pub use route::{Lookup, RouteLabel, Wants, method_label, route};
+pub use tenant_name::{InvalidTenantName, TenantName};
+pub use token::{InvalidTokenHash, MAX_TOKEN_BYTES, MIN_TOKEN_CHARS, TokenHash, is_token68};

@@ -1,0 +1,148 @@
+use std::time::Duration;
+
+use http::StatusCode;
+
+/// What is wrong with a request's framing, whoever sent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// HTTP/1.1 without exactly one valid `Host` (RFC 9112 section 3.2).
+    Host,
+    /// `Content-Length` above 0, any `Transfer-Encoding`, or a body without either.
+    Body,
+}
+
+/// Why a request got no call: every answer that the gateway makes up itself. The words in here are
+/// public and fixed; the private cause of a failure never comes this way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// 400, and the connection closes.
+    Framing(Framing),
+    /// 417: an `Expect` other than `100-continue`.
+    Expectation,
+    /// 401: no, several, unknown or malformed credentials, not told apart.
+    Unauthorized,
+    /// 429: the tenant's own rate limit.
+    TenantLimit {
+        /// When the next request will pass.
+        retry_after: Duration,
+    },
+    /// 404: no such route.
+    NoRoute,
+    /// 405.
+    Method,
+    /// 400: a lookup takes no query string.
+    Query,
+    /// 400: the segment is not a call ID.
+    CallIdFormat,
+    /// 429: the tenant's budget of upstream requests.
+    UpstreamBudget {
+        /// When the next fetch will pass.
+        retry_after: Duration,
+    },
+    /// 503: too many lookups wait for a fetch.
+    Overloaded,
+    /// 503: cut off by the end of the drain.
+    ShuttingDown,
+    /// 504: the upstream took too long.
+    UpstreamTimeout,
+    /// 502: the upstream could not be reached, or its answer was unusable.
+    UpstreamFailed,
+    /// 502: the upstream said 401 to this tenant's key.
+    UpstreamKeyRejected,
+    /// 500: a bug.
+    Internal,
+}
+
+impl Refusal {
+    /// The status of the answer.
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::Framing(_) | Self::Query | Self::CallIdFormat => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Expectation => StatusCode::EXPECTATION_FAILED,
+            Self::TenantLimit { .. } | Self::UpstreamBudget { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::UpstreamFailed | Self::UpstreamKeyRejected => StatusCode::BAD_GATEWAY,
+            Self::Overloaded | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// The envelope's `error.code`.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Framing(_) | Self::Query | Self::CallIdFormat | Self::Expectation => "INVALID_REQUEST",
+            Self::Unauthorized => "UNAUTHORIZED",
+            Self::NoRoute => "NOT_FOUND",
+            Self::Method => "METHOD_NOT_ALLOWED",
+            Self::TenantLimit { .. } | Self::UpstreamBudget { .. } => "RATE_LIMITED",
+            Self::Internal => "INTERNAL",
+            Self::UpstreamFailed | Self::UpstreamKeyRejected => "UPSTREAM_ERROR",
+            Self::Overloaded => "OVERLOADED",
+            Self::ShuttingDown => "SHUTTING_DOWN",
+            Self::UpstreamTimeout => "UPSTREAM_TIMEOUT",
+        }
+    }
+
+    /// The envelope's `error.message`: fixed words, nothing of the request in them.
+    pub const fn message(&self) -> &'static str {
+        match self {
+            Self::Framing(Framing::Host) => "An HTTP/1.1 request needs exactly one valid Host header",
+            Self::Framing(Framing::Body) => "Requests to this service have no body",
+            Self::Expectation => "The only supported expectation is 100-continue",
+            Self::Unauthorized => "Invalid or missing gateway token",
+            Self::TenantLimit { .. } => "Rate limit exceeded",
+            Self::NoRoute => "No such route",
+            Self::Method => "Method not allowed",
+            Self::Query => "This endpoint takes no query string",
+            Self::CallIdFormat => "Invalid call ID format",
+            Self::UpstreamBudget { .. } => "The budget of upstream requests is spent",
+            Self::Overloaded => "Too many lookups are waiting for the upstream",
+            Self::ShuttingDown => "The gateway is shutting down",
+            Self::UpstreamTimeout => "The upstream did not answer in time",
+            Self::UpstreamFailed => "The upstream gave no usable answer",
+            Self::UpstreamKeyRejected => "The upstream rejected this tenant's API key",
+            Self::Internal => "Internal error",
+        }
+    }
+
+    /// `Retry-After` in whole seconds, rounded up and at least 1, where there is one.
+    pub fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::TenantLimit { retry_after } | Self::UpstreamBudget { retry_after } => {
+                let begun = u64::from(retry_after.subsec_nanos() > 0);
+                Some(retry_after.as_secs().saturating_add(begun).max(1))
+            }
+            Self::Overloaded | Self::ShuttingDown => Some(1),
+            Self::Framing(_)
+            | Self::Expectation
+            | Self::Unauthorized
+            | Self::NoRoute
+            | Self::Method
+            | Self::Query
+            | Self::CallIdFormat
+            | Self::UpstreamTimeout
+            | Self::UpstreamFailed
+            | Self::UpstreamKeyRejected
+            | Self::Internal => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_rounded_up_to_whole_seconds() {
+        let after = |millis| Refusal::TenantLimit { retry_after: Duration::from_millis(millis) }.retry_after();
+        assert_eq!(after(0), Some(1));
+        assert_eq!(after(1), Some(1));
+        assert_eq!(after(1000), Some(1));
+        assert_eq!(after(1001), Some(2));
+        assert_eq!(Refusal::TenantLimit { retry_after: Duration::MAX }.retry_after(), Some(u64::MAX));
+        assert_eq!(Refusal::Unauthorized.retry_after(), None);
+    }
+}

@@ -1,0 +1,120 @@
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+/// The longest bearer token that is looked at.
+pub const MAX_TOKEN_BYTES: usize = 512;
+
+/// The fewest characters of a token written into the configuration: below, it could be guessed.
+pub const MIN_TOKEN_CHARS: usize = 32;
+
+/// The SHA-256 digest of a bearer token.
+///
+/// Tokens are found by digest, so a lookup's time says nothing about how close a guess came, and a
+/// wrong guess leaves nothing behind. They have 32 characters at least and are meant to be random
+/// (`token new` makes 256 bits), hence no salt and no slow hash.
+#[derive(Clone, Copy)]
+pub struct TokenHash([u8; 32]);
+
+/// The text is not 64 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidTokenHash;
+
+impl TokenHash {
+    /// Digests a token's bytes.
+    pub fn of(token: &[u8]) -> Self {
+        Self(Sha256::digest(token).into())
+    }
+
+    /// Reads 64 hexadecimal digits of either case.
+    pub fn from_hex(text: &str) -> Result<Self, InvalidTokenHash> {
+        let digits = text.as_bytes();
+        if digits.len() != 64 {
+            return Err(InvalidTokenHash);
+        }
+        let mut hash = [0; 32];
+        for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
+            let mut nibbles = pair.iter().map(|digit| char::from(*digit).to_digit(16));
+            let (Some(Some(high)), Some(Some(low))) = (nibbles.next(), nibbles.next()) else {
+                return Err(InvalidTokenHash);
+            };
+            *byte = u8::try_from(high << 4 | low).map_err(|_| InvalidTokenHash)?;
+        }
+        Ok(Self(hash))
+    }
+
+    /// The 64 lower-case digits that the configuration's `token_sha256` takes.
+    pub fn to_hex(self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl PartialEq for TokenHash {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for TokenHash {}
+
+/// Eight bytes of a SHA-256 digest are as good a hash as any.
+impl Hash for TokenHash {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        state.write_u64(u64::from_ne_bytes([a, b, c, d, e, f, g, h]));
+    }
+}
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenHash(…)")
+    }
+}
+
+/// Whether the bytes are a `token68` (RFC 9110 section 11.2), the only form of a bearer token that
+/// is accepted (RFC 6750 section 2.1).
+pub fn is_token68(bytes: &[u8]) -> bool {
+    let body = bytes.iter().rposition(|b| *b != b'=').map_or(0, |last| last + 1);
+    body > 0
+        && bytes.iter().take(body).all(|b| {
+            b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_survives_hex_and_back() {
+        let hash = TokenHash::of(b"abc");
+        let hex = hash.to_hex();
+        assert_eq!(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(TokenHash::from_hex(&hex).unwrap(), hash);
+        assert_eq!(TokenHash::from_hex(&hex.to_uppercase()).unwrap(), hash);
+    }
+
+    #[test]
+    fn only_64_hexadecimal_digits_are_a_digest() {
+        for bad in ["", "ba78", &"g".repeat(64), &"a".repeat(63), &"a".repeat(65), &"é".repeat(32)] {
+            assert_eq!(TokenHash::from_hex(bad), Err(InvalidTokenHash), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn debug_output_shows_no_digest() {
+        assert_eq!(format!("{:?}", TokenHash::of(b"abc")), "TokenHash(…)");
+    }
+
+    #[test]
+    fn a_bearer_token_is_a_token68() {
+        for good in ["a", "abc123", "a-b._~+/", "YWJj==", "a="] {
+            assert!(is_token68(good.as_bytes()), "{good}");
+        }
+        for bad in ["", "=", "a b", "a,b", "a=b", "a\tb", "ä", "\"a\"", "a\0"] {
+            assert!(!is_token68(bad.as_bytes()), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! credira-gateway: the sidecar that services ask for voice calls instead of asking the Credira API.
+//!
+//! A gateway is a set of tenants; a tenant owns everything that concerns it; a request is recognised,
+//! admitted, looked up, answered. A module imports only from the modules above it in this list, and a
+//! test holds that.
+
+mod domain; // words without I/O
+mod clock; // the only place that asks the time
+mod config; // a file's bytes -> checked settings
