@@ -7,3 +7,6 @@
 mod domain; // words without I/O
 mod clock; // the only place that asks the time
 mod config; // a file's bytes -> checked settings
+mod telemetry; // metrics, records of requests, logs, trace context
+mod limits; // one governor limiter and what is left of it
+mod server; // listeners, the life of a connection, drain

@@ -1,0 +1,111 @@
+//! What a connection is doing, told by the three who know: its socket, its requests, and the task
+//! that drives it.
+//!
+//! Requests are cheap and many, so nothing here reads the clock for one: activity is counted, and
+//! the driver looks at the counts when its one coarse timer fires.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+
+/// The state of one connection. All accesses are relaxed: it guards no other memory, and a reading
+/// that is a moment old is as good.
+#[derive(Debug)]
+pub struct Activity {
+    /// Requests being answered.
+    in_flight: AtomicU32,
+    /// Requests begun; wraps.
+    begun: AtomicU32,
+    /// Bytes came that don't make a whole request head yet.
+    head_open: AtomicBool,
+    /// The socket took no more bytes at the last attempt.
+    write_blocked: AtomicBool,
+    /// Successful writes; wraps.
+    writes: AtomicU32,
+}
+
+/// What a connection is waiting for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The rest of a request's head, or the first request.
+    Head,
+    /// The client to take bytes; `writes` tells one stall from the next.
+    Write {
+        /// Successful writes so far.
+        writes: u32,
+    },
+    /// The answer to a request.
+    Answer,
+    /// Another request; `begun` tells one pause from the next.
+    Idle {
+        /// Requests begun so far.
+        begun: u32,
+    },
+}
+
+impl Activity {
+    /// A connection that was just accepted: its first request is due.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            in_flight: AtomicU32::new(0),
+            begun: AtomicU32::new(0),
+            head_open: AtomicBool::new(true),
+            write_blocked: AtomicBool::new(false),
+            writes: AtomicU32::new(0),
+        })
+    }
+
+    /// Bytes of HTTP/1.1 came.
+    pub fn head_bytes_came(&self) {
+        self.head_open.store(true, Relaxed);
+    }
+
+    /// HTTP/2 has begun: heads are frames, and only requests count.
+    pub fn framing_began(&self) {
+        self.head_open.store(false, Relaxed);
+    }
+
+    /// The socket took bytes.
+    pub fn wrote(&self) {
+        // Only the driver's task writes, so this need not be one atomic step.
+        self.writes.store(self.writes.load(Relaxed).wrapping_add(1), Relaxed);
+        if self.write_blocked.load(Relaxed) {
+            self.write_blocked.store(false, Relaxed);
+        }
+    }
+
+    /// The socket took none.
+    pub fn write_blocked(&self) {
+        self.write_blocked.store(true, Relaxed);
+    }
+
+    /// A request's head is complete; the guard ends with its answer's head, or when it is dropped.
+    pub fn request(self: &Arc<Self>) -> InFlight {
+        self.head_open.store(false, Relaxed);
+        self.begun.fetch_add(1, Relaxed);
+        self.in_flight.fetch_add(1, Relaxed);
+        InFlight(Arc::clone(self))
+    }
+
+    /// What the connection waits for now.
+    pub fn phase(&self) -> Phase {
+        if self.write_blocked.load(Relaxed) {
+            Phase::Write { writes: self.writes.load(Relaxed) }
+        } else if self.in_flight.load(Relaxed) > 0 {
+            Phase::Answer
+        } else if self.head_open.load(Relaxed) {
+            Phase::Head
+        } else {
+            Phase::Idle { begun: self.begun.load(Relaxed) }
+        }
+    }
+}
+
+/// A request under way. Whoever drops it, the handler's end or the client's leaving, ends it.
+#[derive(Debug)]
+pub struct InFlight(Arc<Activity>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Relaxed);
+    }
+}

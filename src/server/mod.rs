@@ -1,0 +1,16 @@
+//! Listeners and the life of their connections. Is handed a handler; doesn't know what it serves.
+
+mod accept;
+mod activity;
+mod connection;
+mod drain;
+mod listener;
+mod patience;
+mod request_line;
+mod watched_io;
+
+pub use accept::Server;
+pub use connection::{Handler, Protocol};
+pub use drain::{Drain, DrainWatch, Drained};
+pub use listener::{Listener, Peer};
+pub use patience::Timeouts;

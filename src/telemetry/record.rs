@@ -1,0 +1,156 @@
+//! The record of one request: opened when its head is read, closed when its answer has ended or was
+//! dropped. Closing counts the request, its time and its one outcome, and writes the access line.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use http::{Method, StatusCode, Version};
+
+use super::log::CallHasher;
+use super::metrics::Metrics;
+use super::tenant::TenantMetrics;
+use super::trace_context::TraceContext;
+use crate::clock::{self, Instant};
+use crate::config::AccessLog;
+use crate::domain::{CallId, RequestId, RouteLabel, Story, TenantName, method_label};
+
+/// What records are written to.
+pub struct Telemetry {
+    /// Numbers.
+    pub metrics: Metrics,
+    access: AtomicU8,
+    calls: CallHasher,
+    show_calls: bool,
+}
+
+impl Telemetry {
+    /// Access lines as configured.
+    pub fn new(metrics: Metrics, access: AccessLog, show_calls: bool, calls: CallHasher) -> Self {
+        Self { metrics, access: AtomicU8::new(access as u8), calls, show_calls }
+    }
+
+    /// The call as it may appear in a log line.
+    pub fn call_for_log(&self, id: &CallId) -> String {
+        if self.show_calls { id.as_str().to_owned() } else { self.calls.digest(id) }
+    }
+
+    fn wants_line(&self, status: StatusCode) -> bool {
+        let access = self.access.load(Ordering::Relaxed);
+        access == AccessLog::All as u8 || (access == AccessLog::Errors as u8 && status.as_u16() >= 400)
+    }
+}
+
+/// One request, from its head to the end of its answer. Dropping it closes it.
+pub struct Record {
+    telemetry: Arc<Telemetry>,
+    started: Instant,
+    /// The request's ID.
+    pub id: RequestId,
+    /// The client's trace.
+    pub trace: Option<TraceContext>,
+    /// The tenant, once its token was recognised.
+    pub tenant: Option<Arc<TenantMetrics>>,
+    /// The route, once it was read.
+    pub route: RouteLabel,
+    /// The call, once its ID was read.
+    pub call: Option<CallId>,
+    /// What the cache did, once it was asked.
+    pub story: Option<Story>,
+    /// The answer's status; 499 stands for a client that left before there was one.
+    pub status: StatusCode,
+    method: &'static str,
+    version: &'static str,
+    peer: Option<SocketAddr>,
+}
+
+impl Record {
+    /// Opens the record of a request that was just read.
+    pub fn open(
+        telemetry: &Arc<Telemetry>,
+        id: RequestId,
+        method: &Method,
+        version: Version,
+        peer: Option<SocketAddr>,
+    ) -> Self {
+        telemetry.metrics.requests_in_flight().raise();
+        Self {
+            telemetry: Arc::clone(telemetry),
+            started: clock::now(),
+            id,
+            trace: None,
+            tenant: None,
+            route: RouteLabel::None,
+            call: None,
+            story: None,
+            status: CLIENT_LEFT,
+            method: method_label(method),
+            version: if version == Version::HTTP_2 { "2" } else { "1.1" },
+            peer,
+        }
+    }
+
+    /// When the request's head was read.
+    pub const fn started(&self) -> Instant {
+        self.started
+    }
+}
+
+/// What access lines and metrics say of a request whose client left before it was answered: a status
+/// of nginx's making, never sent to anybody.
+const CLIENT_LEFT: StatusCode = match StatusCode::from_u16(499) {
+    Ok(status) => status,
+    Err(_) => StatusCode::BAD_REQUEST,
+};
+
+/// Whoever holds the record last closes it: the answer's body when it has ended or was dropped, or
+/// the handler when its client left.
+impl Drop for Record {
+    fn drop(&mut self) {
+        let took = clock::now().duration_since(self.started);
+        let metrics = &self.telemetry.metrics;
+        metrics.requests_in_flight().lower();
+        let outcome = self.story.map(|story| story.outcome());
+        match &self.tenant {
+            Some(tenant) => {
+                tenant.count_request(self.route, self.status);
+                if let Some(outcome) = outcome {
+                    tenant.count_lookup(outcome);
+                }
+            }
+            None => metrics.count_stranger(self.status),
+        }
+        metrics.time_request(self.route, outcome, took);
+        if self.telemetry.wants_line(self.status) {
+            self.write_line(took.as_secs_f64());
+        }
+    }
+}
+
+impl Record {
+    /// Field names are OpenTelemetry's where it has one.
+    #[cold]
+    fn write_line(&self, seconds: f64) {
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: "credira_gateway::access",
+                    request_id = self.id.as_str(),
+                    tenant = self.tenant.as_ref().map_or(TenantName::NOBODY, |tenant| tenant.name().as_str()),
+                    http.request.method = self.method,
+                    http.route = (self.route == RouteLabel::Call).then_some("/v1/calls/{id}"),
+                    http.response.status_code = self.status.as_u16(),
+                    http.server.request.duration = seconds,
+                    network.protocol.version = self.version,
+                    network.peer.address = self.peer.map(|peer| tracing::field::display(peer.ip())),
+                    call = self.call.map(|id| self.telemetry.call_for_log(&id)),
+                    outcome = self.story.map(|story| story.outcome().label()),
+                    detail = self.story.and_then(|story| story.detail()),
+                    trace_id = self.trace.as_ref().map(TraceContext::trace_id),
+                    "request"
+                )
+            };
+        }
+        if self.status.is_server_error() { line!(warn) } else { line!(info) }
+    }
+}
