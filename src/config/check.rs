@@ -158,6 +158,11 @@ impl Checker<'_> {
             ttl: raw.ttl.get(),
             settle_window: raw.settle_window.get(),
             settle_ttl: raw.settle_ttl.get(),
+            stale_while_revalidate: raw.stale_while_revalidate.get(),
+            stale_if_error: raw.stale_if_error.get(),
+            not_found_ttl: raw.not_found_ttl.get(),
+            upstream_cache_control: raw.upstream_cache_control,
+            client_cache_control: raw.client_cache_control,
         }
     }
 

@@ -23,7 +23,7 @@ use std::path::Path;
 pub use document::PREFIX as OVERRIDE_PREFIX;
 pub use memory_limit::cgroup_limit;
 pub use problem::{Origin, Problem, Problems};
-pub use raw::{AccessLog, LogFormat, LogLevel, RateLimitHeaders};
+pub use raw::{AccessLog, CacheControl, LogFormat, LogLevel, RateLimitHeaders};
 pub use schema::schema;
 pub use secret::{KeptIn, UpstreamKey};
 pub use settings::{

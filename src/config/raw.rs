@@ -102,8 +102,29 @@ pub struct Cache {
     pub ttl: Span,
     /// A call whose `updated_time` (else `end_time`) is younger than this is still settling.
     pub settle_window: Span,
-    /// How long a settling call is fresh.
+    /// How long a settling call is fresh. With stale-while-revalidate it is served no more than twice
+    /// this long.
     pub settle_ttl: Span,
+    /// How long a stale call is served at once while it is renewed in the background.
+    pub stale_while_revalidate: Span,
+    /// How long a stale call is served when the upstream fails.
+    pub stale_if_error: Span,
+    /// How long the upstream's word that there is no such call is remembered; `"0s"`: not at all.
+    pub not_found_ttl: Span,
+    /// Whether the upstream's `Cache-Control`, `Expires` and `Age` go before the policy above.
+    pub upstream_cache_control: CacheControl,
+    /// Whether clients' `Cache-Control` and `Pragma` count.
+    pub client_cache_control: CacheControl,
+}
+
+/// Whether somebody's `Cache-Control` counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CacheControl {
+    /// It does.
+    Honor,
+    /// It doesn't.
+    Ignore,
 }
 
 /// What clients may take of the process.
@@ -296,6 +317,11 @@ impl Default for Cache {
             ttl: Span::seconds(24 * 3600),
             settle_window: Span::seconds(600),
             settle_ttl: Span::seconds(30),
+            stale_while_revalidate: Span::seconds(300),
+            stale_if_error: Span::seconds(24 * 3600),
+            not_found_ttl: Span::seconds(5),
+            upstream_cache_control: CacheControl::Honor,
+            client_cache_control: CacheControl::Honor,
         }
     }
 }

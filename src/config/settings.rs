@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::Uri;
 use http::uri::{Authority, Scheme};
 
-use super::raw::{AccessLog, LogFormat, LogLevel, RateLimitHeaders};
+use super::raw::{AccessLog, CacheControl, LogFormat, LogLevel, RateLimitHeaders};
 use super::secret::{KeptIn, UpstreamKey};
 use crate::domain::{CallId, TenantName, TokenHash};
 
@@ -154,6 +154,16 @@ pub struct Cache {
     pub settle_window: Duration,
     /// Freshness of a settling call.
     pub settle_ttl: Duration,
+    /// Staleness that is served while renewing.
+    pub stale_while_revalidate: Duration,
+    /// Staleness that is served when the upstream fails.
+    pub stale_if_error: Duration,
+    /// Freshness of a remembered 404.
+    pub not_found_ttl: Duration,
+    /// Whether the upstream's directives count.
+    pub upstream_cache_control: CacheControl,
+    /// Whether clients' directives count.
+    pub client_cache_control: CacheControl,
 }
 
 /// What clients may take of the process.

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::raw::{AccessLog, LogFormat, LogLevel, RateLimitHeaders};
+use super::raw::{AccessLog, CacheControl, LogFormat, LogLevel, RateLimitHeaders};
 use super::secret::{KeptIn, REDACTED};
 use super::settings::{Rate, Settings};
 use super::units::{Size, Span};
@@ -52,6 +52,11 @@ struct Cache {
     ttl: String,
     settle_window: String,
     settle_ttl: String,
+    stale_while_revalidate: String,
+    stale_if_error: String,
+    not_found_ttl: String,
+    upstream_cache_control: CacheControl,
+    client_cache_control: CacheControl,
 }
 
 #[derive(Debug, Serialize)]
@@ -122,6 +127,11 @@ impl Shown {
                 ttl: span(cache.ttl),
                 settle_window: span(cache.settle_window),
                 settle_ttl: span(cache.settle_ttl),
+                stale_while_revalidate: span(cache.stale_while_revalidate),
+                stale_if_error: span(cache.stale_if_error),
+                not_found_ttl: span(cache.not_found_ttl),
+                upstream_cache_control: cache.upstream_cache_control,
+                client_cache_control: cache.client_cache_control,
             },
             limits: Limits {
                 max_in_flight: limits.max_in_flight,

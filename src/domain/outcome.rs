@@ -116,6 +116,8 @@ pub enum StaleReason {
     WhileRevalidate,
     /// The upstream failed (RFC 5861 section 4).
     IfError,
+    /// The client allowed it with `max-stale`.
+    Tolerated,
 }
 
 /// Why a lookup went forward, the `fwd` of RFC 9211 section 2.2.
@@ -222,7 +224,7 @@ impl Story {
             Self::Stale { reason: StaleReason::WhileRevalidate, .. } => Some("stale-while-revalidate"),
             Self::Stale { reason: StaleReason::IfError, .. } => Some("stale-if-error"),
             Self::Forwarded { landing: Landing::NotStored { why, .. }, .. } => Some(why.label()),
-            Self::Hit { .. } | Self::Forwarded { .. } => None,
+            Self::Hit { .. } | Self::Stale { reason: StaleReason::Tolerated, .. } | Self::Forwarded { .. } => None,
         }
     }
 }
@@ -295,6 +297,7 @@ mod tests {
                 "hit; ttl=-9; detail=stale-if-error",
                 Outcome::Stale,
             ),
+            (Story::Stale { ttl: 0, reason: StaleReason::Tolerated }, "hit; ttl=0", Outcome::Stale),
             (
                 forwarded(Forward::UriMiss, stored),
                 "fwd=uri-miss; fwd-status=200; stored; ttl=30",

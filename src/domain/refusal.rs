@@ -39,6 +39,20 @@ pub enum Refusal {
         /// When the next fetch will pass.
         retry_after: Duration,
     },
+    /// 429: the upstream told this tenant to wait.
+    UpstreamPaused {
+        /// When it said to come back.
+        retry_after: Duration,
+    },
+    /// 503: the breaker is open.
+    UpstreamUnavailable {
+        /// When the next probe may pass.
+        retry_after: Duration,
+    },
+    /// 504: the client wanted only what is cached.
+    NotCached,
+    /// The upstream's own error status, whose body was not JSON.
+    UpstreamStatus(StatusCode),
     /// 503: too many lookups wait for a fetch.
     Overloaded,
     /// 503: cut off by the end of the drain.
@@ -62,11 +76,16 @@ impl Refusal {
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Expectation => StatusCode::EXPECTATION_FAILED,
-            Self::TenantLimit { .. } | Self::UpstreamBudget { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::TenantLimit { .. } | Self::UpstreamBudget { .. } | Self::UpstreamPaused { .. } => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
+            Self::UpstreamStatus(status) => *status,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::UpstreamFailed | Self::UpstreamKeyRejected => StatusCode::BAD_GATEWAY,
-            Self::Overloaded | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
-            Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Overloaded | Self::ShuttingDown | Self::UpstreamUnavailable { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::UpstreamTimeout | Self::NotCached => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 
@@ -77,9 +96,11 @@ impl Refusal {
             Self::Unauthorized => "UNAUTHORIZED",
             Self::NoRoute => "NOT_FOUND",
             Self::Method => "METHOD_NOT_ALLOWED",
-            Self::TenantLimit { .. } | Self::UpstreamBudget { .. } => "RATE_LIMITED",
+            Self::TenantLimit { .. } | Self::UpstreamBudget { .. } | Self::UpstreamPaused { .. } => "RATE_LIMITED",
             Self::Internal => "INTERNAL",
-            Self::UpstreamFailed | Self::UpstreamKeyRejected => "UPSTREAM_ERROR",
+            Self::UpstreamFailed | Self::UpstreamKeyRejected | Self::UpstreamStatus(_) => "UPSTREAM_ERROR",
+            Self::UpstreamUnavailable { .. } => "UPSTREAM_UNAVAILABLE",
+            Self::NotCached => "NOT_CACHED",
             Self::Overloaded => "OVERLOADED",
             Self::ShuttingDown => "SHUTTING_DOWN",
             Self::UpstreamTimeout => "UPSTREAM_TIMEOUT",
@@ -99,6 +120,10 @@ impl Refusal {
             Self::Query => "This endpoint takes no query string",
             Self::CallIdFormat => "Invalid call ID format",
             Self::UpstreamBudget { .. } => "The budget of upstream requests is spent",
+            Self::UpstreamPaused { .. } => "The upstream asked this tenant to wait",
+            Self::UpstreamUnavailable { .. } => "The upstream is failing; it is asked again shortly",
+            Self::NotCached => "Nothing usable is cached, and the request allowed nothing else",
+            Self::UpstreamStatus(_) => "The upstream answered with an error",
             Self::Overloaded => "Too many lookups are waiting for the upstream",
             Self::ShuttingDown => "The gateway is shutting down",
             Self::UpstreamTimeout => "The upstream did not answer in time",
@@ -111,7 +136,10 @@ impl Refusal {
     /// `Retry-After` in whole seconds, rounded up and at least 1, where there is one.
     pub fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::TenantLimit { retry_after } | Self::UpstreamBudget { retry_after } => {
+            Self::TenantLimit { retry_after }
+            | Self::UpstreamBudget { retry_after }
+            | Self::UpstreamPaused { retry_after }
+            | Self::UpstreamUnavailable { retry_after } => {
                 let begun = u64::from(retry_after.subsec_nanos() > 0);
                 Some(retry_after.as_secs().saturating_add(begun).max(1))
             }
@@ -123,6 +151,8 @@ impl Refusal {
             | Self::Method
             | Self::Query
             | Self::CallIdFormat
+            | Self::NotCached
+            | Self::UpstreamStatus(_)
             | Self::UpstreamTimeout
             | Self::UpstreamFailed
             | Self::UpstreamKeyRejected

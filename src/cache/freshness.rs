@@ -1,0 +1,352 @@
+//! Freshness: how old an answer is, how long it lasts, and what it may still be used for.
+//!
+//! One pure calculation from what is known of the entry, the policy and `now` (RFC 9111 section 4.2,
+//! RFC 5861); RFC terms stand beside the lines that implement them. The entry keeps facts and no
+//! conclusions, so a policy that changes holds for what is stored already.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::{AGE, DATE, EXPIRES};
+use jiff::Timestamp;
+
+use super::directives::{Demand, ResponseDirectives, Seconds};
+use super::envelope::Changed;
+use crate::clock::Instant;
+use crate::config::{Cache as Policy, CacheControl};
+use crate::domain::Forward;
+
+/// When an upstream exchange happened, on both clocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Exchange {
+    /// The request was sent.
+    pub sent: Instant,
+    /// The response was complete.
+    pub received: Instant,
+    /// The same by the calendar.
+    pub received_at: Timestamp,
+}
+
+/// What is known of a stored answer's freshness.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    received: Instant,
+    received_at: Timestamp,
+    /// `corrected_initial_age` of RFC 9111 section 4.2.3.
+    initial_age: Duration,
+    explicit: Option<(Source, u32)>,
+    directives: ResponseDirectives,
+    kind: Kind,
+    /// Ten-thousandths by which a lifetime of our own policy is shortened: 0 to 1000.
+    jitter: u16,
+}
+
+/// What was stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A call, and when it last changed.
+    Call(Changed),
+    /// The upstream's word that there is no such call.
+    Missing,
+}
+
+/// Where a freshness lifetime comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// `s-maxage`.
+    SharedMaxAge,
+    /// `max-age`.
+    MaxAge,
+    /// `Expires`.
+    Expires,
+    /// `no-cache`: never fresh.
+    NoCache,
+    /// `cache.ttl`.
+    Settled,
+    /// `cache.settle_ttl`.
+    Settling,
+    /// `cache.not_found_ttl`.
+    Missing,
+}
+
+impl Source {
+    /// Its name, for explanations.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::SharedMaxAge => "s-maxage",
+            Self::MaxAge => "max-age",
+            Self::Expires => "Expires",
+            Self::NoCache => "no-cache",
+            Self::Settled => "cache.ttl",
+            Self::Settling => "cache.settle_ttl",
+            Self::Missing => "cache.not_found_ttl",
+        }
+    }
+}
+
+impl Facts {
+    /// Gathers the facts of a response. `headers` are those in force, a 304's laid over the stored
+    /// ones; `age` is the `Age` of the response that just came.
+    pub fn gather(headers: &HeaderMap, age: Option<&str>, exchange: Exchange, kind: Kind, jitter: u16) -> Self {
+        let directives = ResponseDirectives::read(headers);
+        let dated = http_date(headers, &DATE);
+        let seconds_since = |then: Timestamp| {
+            let seconds = exchange.received_at.as_second().saturating_sub(then.as_second());
+            Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+        };
+        // apparent_age = max(0, response_time - date_value)
+        let apparent_age = dated.map_or(Duration::ZERO, seconds_since);
+        // corrected_age_value = age_value + response_delay
+        let delay = exchange.received.saturating_duration_since(exchange.sent);
+        let corrected_age = Duration::from_secs(age.map_or(0, age_value).into()) + delay;
+        Self {
+            received: exchange.received,
+            received_at: exchange.received_at,
+            initial_age: apparent_age.max(corrected_age),
+            explicit: explicit_lifetime(headers, &directives, dated.unwrap_or(exchange.received_at)),
+            directives,
+            kind,
+            jitter,
+        }
+    }
+
+    /// What was stored.
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// When the answer was received, by the calendar.
+    pub const fn received_at(&self) -> Timestamp {
+        self.received_at
+    }
+
+    /// Whether the response forbids storing it.
+    pub fn forbids_storing(&self, policy: &Policy) -> bool {
+        self.directives.no_store && policy.upstream_cache_control == CacheControl::Honor
+    }
+
+    /// Whether the response by itself says that it is stale from the start, or must always be asked
+    /// about: what makes a cache useless.
+    pub fn defeats_caching(&self) -> bool {
+        self.directives.no_store || self.directives.no_cache || matches!(self.explicit, Some((_, 0)))
+    }
+}
+
+/// `age_value`: the first member; what can't be read is ignored (RFC 9111 section 5.1).
+fn age_value(line: &str) -> u32 {
+    let first = line.split(',').next().unwrap_or_default().trim();
+    let digits = !first.is_empty() && first.bytes().all(|b| b.is_ascii_digit());
+    if digits { first.parse().unwrap_or(u32::MAX).min(super::directives::MAX_SECONDS) } else { 0 }
+}
+
+/// RFC 9111 section 4.2.1. What is there but can't be read means 0, which is stale.
+fn explicit_lifetime(headers: &HeaderMap, directives: &ResponseDirectives, date: Timestamp) -> Option<(Source, u32)> {
+    let given = |source, seconds: Option<Seconds>| seconds.map(|seconds| (source, seconds.or_zero()));
+    given(Source::SharedMaxAge, directives.s_maxage).or(given(Source::MaxAge, directives.max_age)).or_else(|| {
+        headers.contains_key(EXPIRES).then(|| {
+            let expires = http_date(headers, &EXPIRES);
+            let seconds = expires.map_or(0, |expires| expires.as_second().saturating_sub(date.as_second()));
+            let clamped = seconds.clamp(0, super::directives::MAX_SECONDS.into());
+            (Source::Expires, u32::try_from(clamped).unwrap_or(0))
+        })
+    })
+}
+
+/// A field's one date; `None` if it is absent, repeated or not a date.
+fn http_date(headers: &HeaderMap, name: &http::HeaderName) -> Option<Timestamp> {
+    let mut lines = headers.get_all(name).iter();
+    let line = lines.next().filter(|_| lines.next().is_none())?;
+    let time = httpdate::parse_http_date(line.to_str().ok()?).ok()?;
+    Timestamp::try_from(time).ok()
+}
+
+/// The arithmetic for one entry at one moment, term by term.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reckoning {
+    /// How old the answer was when it came (`corrected_initial_age`).
+    pub initial_age: Duration,
+    /// How long it has been here (`resident_time`).
+    pub resident: Duration,
+    /// `freshness_lifetime`.
+    pub lifetime: Duration,
+    /// Where the lifetime comes from.
+    pub source: Source,
+    /// How long it may be served stale while it is renewed.
+    pub stale_while_revalidate: Duration,
+    /// How long it may be served stale because the upstream failed.
+    pub stale_if_error: Duration,
+    /// Whether any stale use is forbidden by the response.
+    pub never_stale: bool,
+}
+
+impl Reckoning {
+    /// Does the sum.
+    pub fn of(facts: &Facts, policy: &Policy, now: Instant) -> Self {
+        let honored = policy.upstream_cache_control == CacheControl::Honor && facts.kind != Kind::Missing;
+        let (source, lifetime) = lifetime(facts, policy, honored);
+        let never_stale = match facts.kind {
+            Kind::Missing => true,
+            Kind::Call(_) => honored && (facts.directives.no_cache || facts.directives.must_revalidate),
+        };
+        let window = |own: Option<Seconds>, configured: Duration| match own {
+            _ if never_stale => Duration::ZERO,
+            Some(seconds) if honored => Duration::from_secs(seconds.or_zero().into()),
+            Some(_) | None => configured,
+        };
+        // A settling call is never older than two settle times, unless the upstream says so.
+        let configured_revalidate = if source == Source::Settling {
+            policy.stale_while_revalidate.min((policy.settle_ttl * 2).saturating_sub(lifetime))
+        } else {
+            policy.stale_while_revalidate
+        };
+        Self {
+            initial_age: if honored { facts.initial_age } else { Duration::ZERO },
+            resident: now.saturating_duration_since(facts.received),
+            lifetime,
+            source,
+            stale_while_revalidate: window(facts.directives.stale_while_revalidate, configured_revalidate),
+            stale_if_error: window(facts.directives.stale_if_error, policy.stale_if_error),
+            never_stale,
+        }
+    }
+
+    /// `current_age`.
+    pub fn age(&self) -> Duration {
+        self.initial_age.saturating_add(self.resident)
+    }
+
+    /// Whether it is fresh: `freshness_lifetime > current_age`.
+    pub fn is_fresh(&self) -> bool {
+        self.lifetime > self.age()
+    }
+
+    /// How long it has been stale.
+    pub fn stale_for(&self) -> Duration {
+        self.age().saturating_sub(self.lifetime)
+    }
+
+    /// Freshness left in seconds, rounded up: positive exactly for what is fresh.
+    pub fn ttl(&self) -> i64 {
+        let left = i128::try_from(self.lifetime.as_millis()).unwrap_or(i128::MAX)
+            - i128::try_from(self.age().as_millis()).unwrap_or(i128::MAX);
+        // Fresh for less than a millisecond more is still fresh.
+        let seconds = left.div_euclid(1000) + i128::from(left.rem_euclid(1000) > 0);
+        let seconds = if self.is_fresh() { seconds.max(1) } else { seconds.min(0) };
+        i64::try_from(seconds).unwrap_or(if seconds > 0 { i64::MAX } else { i64::MIN })
+    }
+
+    /// Whether it may be served now because the upstream failed.
+    pub fn may_serve_on_error(&self) -> bool {
+        !self.never_stale && self.stale_for() < self.stale_if_error
+    }
+
+    fn may_serve_while_revalidating(&self) -> bool {
+        !self.never_stale && self.stale_for() < self.stale_while_revalidate
+    }
+
+    /// How long an entry is of any use, from now on: fresh, stale, or as something to validate.
+    pub fn retention(&self, policy: &Policy) -> Duration {
+        let beyond = match self.source {
+            Source::Missing => Duration::ZERO,
+            _ if self.never_stale => policy.stale_if_error,
+            _ => self.stale_while_revalidate.max(self.stale_if_error),
+        };
+        let left = self.lifetime.saturating_sub(self.age());
+        left.saturating_add(beyond).clamp(Duration::from_secs(1), MAX_RETENTION)
+    }
+}
+
+/// The store's clock wants less than a thousand years.
+const MAX_RETENTION: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+
+fn lifetime(facts: &Facts, policy: &Policy, honored: bool) -> (Source, Duration) {
+    let changed = match facts.kind {
+        Kind::Missing => return (Source::Missing, policy.not_found_ttl),
+        Kind::Call(changed) => changed,
+    };
+    if honored && facts.directives.no_cache {
+        return (Source::NoCache, Duration::ZERO);
+    }
+    if let Some((source, seconds)) = facts.explicit.filter(|_| honored) {
+        return (source, Duration::from_secs(seconds.into()));
+    }
+    let (source, ttl) = if is_settled(changed, facts.received_at, policy.settle_window) {
+        (Source::Settled, policy.ttl)
+    } else {
+        (Source::Settling, policy.settle_ttl)
+    };
+    // What was stored together must not fall due together.
+    (source, ttl.saturating_sub(ttl / 10_000 * u32::from(facts.jitter)))
+}
+
+/// Whether a call had not changed for a whole settle window when its answer came. One that changed
+/// in the future has a clock that can't be trusted.
+fn is_settled(changed: Changed, received_at: Timestamp, window: Duration) -> bool {
+    match changed {
+        Changed::At(then) => {
+            let age = Duration::try_from(received_at.duration_since(then));
+            age.is_ok_and(|age| age >= window)
+        }
+        Changed::Unknown => false,
+    }
+}
+
+/// What a lookup may do with an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Serve it.
+    Fresh,
+    /// Serve it and renew it in the background.
+    Renew,
+    /// Serve it stale: the client said that it doesn't mind.
+    Tolerated,
+    /// Ask upstream first.
+    Fetch {
+        /// Why.
+        forward: Forward,
+        /// Whether it may be served if that fails.
+        fallback: Fallback,
+    },
+}
+
+/// Whether a failure may be answered from a stale entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fallback {
+    /// For as long as [`Reckoning::may_serve_on_error`] says.
+    Allowed,
+    /// The client's directives forbid it: the failure itself is the answer.
+    Forbidden,
+}
+
+/// Holds an entry against a client's demand.
+pub fn judge(reckoning: &Reckoning, demand: &Demand) -> Verdict {
+    let usable = reckoning.is_fresh() || reckoning.may_serve_while_revalidating();
+    if demand.no_cache || demand.no_store || !meets_ages(reckoning, demand) {
+        let forward = if usable { Forward::Request } else { Forward::Stale };
+        return Verdict::Fetch { forward, fallback: Fallback::Forbidden };
+    }
+    if reckoning.is_fresh() {
+        return Verdict::Fresh;
+    }
+    if usable {
+        return Verdict::Renew;
+    }
+    let tolerated = demand.max_stale.map(|seconds| Duration::from_secs(seconds.into()));
+    if !reckoning.never_stale && tolerated.is_some_and(|most| reckoning.stale_for() <= most) {
+        return Verdict::Tolerated;
+    }
+    Verdict::Fetch { forward: Forward::Stale, fallback: Fallback::Allowed }
+}
+
+fn meets_ages(reckoning: &Reckoning, demand: &Demand) -> bool {
+    // Ages are told in whole seconds, so they are compared so. `max-age=0` asks for validation.
+    let young = |most: u32| most > 0 && reckoning.age().as_secs() <= u64::from(most);
+    let lasting = |least: u32| {
+        let left = reckoning.lifetime.saturating_sub(reckoning.age());
+        reckoning.is_fresh() && left >= Duration::from_secs(least.into())
+    };
+    demand.max_age.is_none_or(young) && demand.min_fresh.is_none_or(lasting)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! A tenant's cache: a store and the fetches that may change it, replaced together by a purge of the
+//! whole.
+//!
+//! A request takes one generation and stays with it. A fetch that began in an old one lands there,
+//! where nobody who comes later looks: a purge of a tenant is one pointer swap.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::admission::Entry;
+use super::flight::Flights;
+use super::store::Store;
+use crate::domain::CallId;
+use crate::telemetry::{Eviction, TenantMetrics};
+
+/// The cache of one tenant. `T` is what a fetch lands with.
+pub struct Cache<T> {
+    current: ArcSwap<Generation<T>>,
+    max_bytes: u64,
+    metrics: Arc<TenantMetrics>,
+}
+
+/// A store and its fetches.
+pub struct Generation<T> {
+    store: Store,
+    flights: Arc<Flights<CallId, T>>,
+}
+
+impl<T: Clone> Cache<T> {
+    /// An empty cache.
+    pub fn new(max_bytes: u64, metrics: Arc<TenantMetrics>) -> Self {
+        let current = ArcSwap::from_pointee(Generation::new(max_bytes, &metrics));
+        Self { current, max_bytes, metrics }
+    }
+
+    /// The generation that a request which begins now stays with.
+    pub fn current(&self) -> Arc<Generation<T>> {
+        self.current.load_full()
+    }
+
+    /// Removes one call's entry, and keeps fetches under way from bringing it back. Returns how many
+    /// entries there were: 0 or 1.
+    pub fn purge_call(&self, id: &CallId) -> u64 {
+        let generation = self.current();
+        let removed = generation.flights.purge(id, || generation.store.remove(id));
+        u64::from(removed.is_some())
+    }
+
+    /// Removes everything; fetches under way bring nothing back. Takes one pointer swap, however
+    /// much there was. Returns the store's count.
+    pub fn purge_all(&self) -> u64 {
+        let old = self.current.swap(Arc::new(Generation::new(self.max_bytes, &self.metrics)));
+        let (entries, _) = old.store.size();
+        self.metrics.count_evictions(Eviction::Purged, entries);
+        entries
+    }
+
+    /// Entries and bytes. Not for the request path.
+    pub fn size(&self) -> (u64, u64) {
+        self.current.load().store.size()
+    }
+}
+
+impl<T: Clone> Generation<T> {
+    fn new(max_bytes: u64, metrics: &Arc<TenantMetrics>) -> Self {
+        Self { store: Store::new(max_bytes, Arc::clone(metrics)), flights: Flights::new() }
+    }
+
+    /// The entry of a call.
+    pub fn entry(&self, id: &CallId) -> Option<Arc<Entry>> {
+        self.store.get(id)
+    }
+
+    /// The fetches under way.
+    pub fn flights(&self) -> &Arc<Flights<CallId, T>> {
+        &self.flights
+    }
+
+    /// Stores an entry. Only for a pilot that is landing.
+    pub fn store(&self, id: CallId, entry: Arc<Entry>) {
+        self.store.insert(id, entry);
+    }
+
+    /// Removes an entry. Only for a pilot that is landing.
+    pub fn forget(&self, id: &CallId) {
+        self.store.remove(id);
+    }
+}
