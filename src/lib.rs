@@ -11,3 +11,4 @@ mod telemetry; // metrics, records of requests, logs, trace context
 mod limits; // one governor limiter and what is left of it
 mod server; // listeners, the life of a connection, drain
 mod cache; // entries, freshness, admission, the store, coalescing
+mod upstream; // breaker, budget, key, exchange, retry

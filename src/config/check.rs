@@ -12,7 +12,7 @@ use super::problem::Problem;
 use super::raw::{self, OneOrMore};
 use super::secret::{KeptIn, SecretReader};
 use super::settings::{
-    Address, BaseUrl, Cache, Limits, Log, Rate, Settings, Shutdown, Tenant, Upstream,
+    Address, BaseUrl, Breaker, Cache, Limits, Log, Rate, Retry, Settings, Shutdown, Tenant, Upstream,
 };
 use super::units::{Size, Span};
 use crate::domain::{MIN_TOKEN_CHARS, TenantName, TokenHash, is_token68};
@@ -127,6 +127,8 @@ impl Checker<'_> {
         let connect_timeout = positive("upstream.connect_timeout", raw.connect_timeout);
         let first_byte_timeout = positive("upstream.first_byte_timeout", raw.first_byte_timeout);
         let total_timeout = positive("upstream.total_timeout", raw.total_timeout);
+        let window = positive("upstream.breaker.window", raw.breaker.window);
+        let open_for = positive("upstream.breaker.open_for", raw.breaker.open_for);
         Some(Upstream {
             base_url: base_url?,
             allow_plaintext: raw.allow_plaintext,
@@ -136,6 +138,16 @@ impl Checker<'_> {
             max_response_bytes: self.bytes("upstream.max_response_bytes", raw.max_response_bytes),
             max_connections: raw.max_connections as usize,
             max_waiting: raw.max_waiting as usize,
+            retry: Retry {
+                max_attempts: raw.retry.max_attempts,
+                budget_percent: u8::try_from(raw.retry.budget_percent).unwrap_or(100),
+            },
+            breaker: Breaker {
+                failure_percent: raw.breaker.failure_percent,
+                min_requests: raw.breaker.min_requests,
+                window,
+                open_for,
+            },
         })
     }
 
@@ -224,6 +236,12 @@ impl Checker<'_> {
         let upstream_key = self.secrets.upstream_key(&raw.upstream_key);
         let upstream_key = self.take(&key_path, upstream_key);
         self.warn_inline(&key_path, &raw.upstream_key);
+        let next_path = format!("{key}.upstream_key_next");
+        let upstream_key_next = raw.upstream_key_next.as_ref().map(|source| {
+            self.warn_inline(&next_path, source);
+            let read = self.secrets.upstream_key(source);
+            self.take(&next_path, read).map(|key| (key, KeptIn::from(source)))
+        });
         let cache_max_bytes = raw.cache_max_bytes.unwrap_or(default_bytes).bytes();
         if cache_max_bytes == 0 {
             self.problem(&format!("{key}.cache_max_bytes"), "expected a size above 0");
@@ -235,6 +253,7 @@ impl Checker<'_> {
             token_hashes,
             upstream_key: upstream_key?,
             upstream_key_kept_in: KeptIn::from(&raw.upstream_key),
+            upstream_key_next: upstream_key_next.flatten(),
             tokens_kept_in: raw.tokens.iter().map(KeptIn::from).collect(),
             cache_max_bytes,
             rate_limit,

@@ -27,7 +27,7 @@ pub use raw::{AccessLog, CacheControl, LogFormat, LogLevel, RateLimitHeaders};
 pub use schema::schema;
 pub use secret::{KeptIn, UpstreamKey};
 pub use settings::{
-    Address, BaseUrl, Cache, Limits, Log, Rate, Settings, Shutdown, Tenant, Upstream,
+    Address, BaseUrl, Breaker, Cache, Limits, Log, Rate, Retry, Settings, Shutdown, Tenant, Upstream,
 };
 pub use show::Shown;
 

@@ -86,6 +86,38 @@ pub struct Upstream {
     /// Lookups of one tenant that may wait for a fetch; one more is a 503.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_waiting: u32,
+    /// When a failed request is repeated.
+    pub retry: Retry,
+    /// When a failing upstream is left alone.
+    pub breaker: Breaker,
+}
+
+/// When a failed upstream request is repeated: refused or reset connections, 502, 503, 504.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retry {
+    /// Attempts, the first one included.
+    #[schemars(range(min = 1, max = 10))]
+    pub max_attempts: u32,
+    /// Retries may add at most this share of load, but always one a second.
+    #[schemars(range(min = 0, max = 100))]
+    pub budget_percent: u32,
+}
+
+/// When a failing upstream is left alone for a while.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Breaker {
+    /// The share of failures (no connection, timeout, broken connection, 5xx) that opens it.
+    #[schemars(range(min = 1, max = 100))]
+    pub failure_percent: u32,
+    /// Below this many requests in the window it stays closed.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub min_requests: u32,
+    /// What is counted.
+    pub window: Span,
+    /// How long it stays open before a probe is let through.
+    pub open_for: Span,
 }
 
 /// What may be stored, and for how long.
@@ -237,6 +269,9 @@ pub struct Tenant {
     pub tokens: Vec<Secret>,
     /// The key that the upstream knows this tenant by.
     pub upstream_key: Secret,
+    /// Another key of the same account: tried when the upstream answers 401 to `upstream_key`, and
+    /// used from then on if it works.
+    pub upstream_key_next: Option<Secret>,
     /// The size of this tenant's cache, instead of `cache.max_bytes_per_tenant`.
     pub cache_max_bytes: Option<Size>,
     /// A limit on every request of the tenant. Without it there is none.
@@ -304,7 +339,21 @@ impl Default for Upstream {
             max_response_bytes: Size::kib(4 << 10),
             max_connections: 64,
             max_waiting: 1024,
+            retry: Retry::default(),
+            breaker: Breaker::default(),
         }
+    }
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { max_attempts: 2, budget_percent: 20 }
+    }
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self { failure_percent: 50, min_requests: 20, window: Span::seconds(10), open_for: Span::seconds(5) }
     }
 }
 

@@ -82,6 +82,32 @@ pub struct Upstream {
     pub max_connections: usize,
     /// Waiting lookups of a tenant.
     pub max_waiting: usize,
+    /// Retries.
+    pub retry: Retry,
+    /// The breaker.
+    pub breaker: Breaker,
+}
+
+/// When a failed request is repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    /// Attempts, the first one included; at least 1.
+    pub max_attempts: u32,
+    /// 0 to 100.
+    pub budget_percent: u8,
+}
+
+/// When a failing upstream is left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Breaker {
+    /// 1 to 100.
+    pub failure_percent: u32,
+    /// At least 1.
+    pub min_requests: u32,
+    /// What is counted.
+    pub window: Duration,
+    /// How long it stays open.
+    pub open_for: Duration,
 }
 
 /// Scheme, host and port of the upstream.
@@ -214,6 +240,8 @@ pub struct Tenant {
     pub upstream_key: UpstreamKey,
     /// Where the key was read from.
     pub upstream_key_kept_in: KeptIn,
+    /// The key that takes over, and where it was read from.
+    pub upstream_key_next: Option<(UpstreamKey, KeptIn)>,
     /// Where the tokens were read from that the file doesn't give as digests.
     pub tokens_kept_in: Vec<KeptIn>,
     /// Bytes of its cache.

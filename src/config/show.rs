@@ -42,6 +42,22 @@ struct Upstream {
     max_response_bytes: String,
     max_connections: usize,
     max_waiting: usize,
+    retry: Retry,
+    breaker: Breaker,
+}
+
+#[derive(Debug, Serialize)]
+struct Retry {
+    max_attempts: u32,
+    budget_percent: u8,
+}
+
+#[derive(Debug, Serialize)]
+struct Breaker {
+    failure_percent: u32,
+    min_requests: u32,
+    window: String,
+    open_for: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -88,6 +104,8 @@ struct Tenant {
     token_sha256: Vec<&'static str>,
     tokens: Vec<KeptIn>,
     upstream_key: KeptIn,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream_key_next: Option<KeptIn>,
     cache_max_bytes: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     rate_limit: Option<Limit>,
@@ -119,6 +137,16 @@ impl Shown {
                 max_response_bytes: size(upstream.max_response_bytes as u64),
                 max_connections: upstream.max_connections,
                 max_waiting: upstream.max_waiting,
+                retry: Retry {
+                    max_attempts: upstream.retry.max_attempts,
+                    budget_percent: upstream.retry.budget_percent,
+                },
+                breaker: Breaker {
+                    failure_percent: upstream.breaker.failure_percent,
+                    min_requests: upstream.breaker.min_requests,
+                    window: span(upstream.breaker.window),
+                    open_for: span(upstream.breaker.open_for),
+                },
             },
             cache: Cache {
                 max_bytes_per_tenant: size(cache.max_bytes_per_tenant),
@@ -150,6 +178,7 @@ impl Shown {
                     token_sha256: vec![REDACTED; tenant.token_hashes.len() - tenant.tokens_kept_in.len()],
                     tokens: tenant.tokens_kept_in.clone(),
                     upstream_key: tenant.upstream_key_kept_in.clone(),
+                    upstream_key_next: tenant.upstream_key_next.as_ref().map(|(_, kept_in)| kept_in.clone()),
                     cache_max_bytes: size(tenant.cache_max_bytes),
                     rate_limit: tenant.rate_limit.map(limit),
                     upstream_limit: tenant.upstream_limit.map(limit),

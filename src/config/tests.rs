@@ -236,7 +236,9 @@ fn schema_keys() -> Vec<String> {
 
 #[test]
 fn the_effective_configuration_shows_every_key() {
-    let text = tenant("a") + "rate_limit = { per_second = 1 }\nupstream_limit = { per_second = 1 }\n";
+    let text = tenant("a")
+        + "upstream_key_next = { value = \"n\" }\nrate_limit = { per_second = 1 }\n\
+           upstream_limit = { per_second = 1 }\n";
     let shown: toml::Table = Shown::of(&settings(&text)).to_toml().parse().unwrap();
     for key in schema_keys() {
         // Rates are shown per second, however they are written.
@@ -273,7 +275,7 @@ fn uncommented(text: &str) -> String {
 #[test]
 fn the_example_documents_every_key_with_its_default() {
     let example = include_str!("../../config/gateway.toml");
-    let variables: BTreeMap<String, String> = [("CREDIRA_KEY_BILLING", "k"), ("GATEWAY_TOKEN_BILLING", HEX)]
+    let variables: BTreeMap<String, String> = [("CREDIRA_KEY_BILLING", "k"), ("CREDIRA_KEY_BILLING_NEXT", "n"), ("GATEWAY_TOKEN_BILLING", HEX)]
         .map(|(k, v)| (k.into(), v.into()))
         .into();
     let load = |text: String| load_text(Path::new("g.toml"), text, &variables).unwrap().settings;

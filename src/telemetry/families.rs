@@ -18,6 +18,9 @@ const FAMILIES: [(&str, &str, MetricType); FAMILY_COUNT] = [
     ("cache_bytes", "Bytes of the cache's entries, keys and bookkeeping included.", MetricType::GAUGE),
     ("upstream_requests_total", "Upstream requests, by HTTP status or kind of failure.", MetricType::COUNTER),
     ("upstream_in_flight", "Upstream requests under way.", MetricType::GAUGE),
+    ("upstream_retries_total", "Upstream requests that were repeated.", MetricType::COUNTER),
+    ("upstream_breaker_open", "1 while the breaker is open or half-open.", MetricType::GAUGE),
+    ("upstream_key_promotions_total", "Times the tenant's next key took over.", MetricType::COUNTER),
     ("upstream_key_rejections_total", "Upstream answers 401 to the tenant's key.", MetricType::COUNTER),
     ("identity_mismatches_total", "Upstream answers about another call than asked for.", MetricType::COUNTER),
     ("rate_limited_total", "Requests and fetches that a limit refused.", MetricType::COUNTER),
@@ -26,7 +29,7 @@ const FAMILIES: [(&str, &str, MetricType); FAMILY_COUNT] = [
     ("log_lines_dropped_total", "Log lines dropped because their reader was too slow.", MetricType::COUNTER),
     ("build_info", "The program's version; always 1.", MetricType::GAUGE),
 ];
-const FAMILY_COUNT: usize = 15;
+const FAMILY_COUNT: usize = 18;
 
 /// Makes the families of [`Shared`].
 pub struct Families {
@@ -110,6 +113,9 @@ fn tenant_series(name: &str, metrics: &TenantMetrics, series: &mut Series) {
         "cache_entries" => plain(metrics.cache_entries.get().into()),
         "cache_bytes" => plain(metrics.cache_bytes.get().into()),
         "upstream_in_flight" => plain(metrics.upstream_in_flight.get().into()),
+        "upstream_retries_total" => plain(metrics.upstream_retries.get().into()),
+        "upstream_breaker_open" => plain(metrics.upstream_breaker_open.get().into()),
+        "upstream_key_promotions_total" => plain(metrics.upstream_key_promotions.get().into()),
         "upstream_key_rejections_total" => plain(metrics.upstream_key_rejections.get().into()),
         "identity_mismatches_total" => plain(metrics.identity_mismatches.get().into()),
         "requests_total" => {

@@ -19,6 +19,12 @@ pub struct TenantMetrics {
     pub identity_mismatches: Counter,
     /// The upstream answered 401 to the tenant's key.
     pub upstream_key_rejections: Counter,
+    /// The tenant's next key took over.
+    pub upstream_key_promotions: Counter,
+    /// Upstream requests that were repeated.
+    pub upstream_retries: Counter,
+    /// 1 while the breaker is open or half-open.
+    pub upstream_breaker_open: Gauge,
     /// Upstream requests under way.
     pub upstream_in_flight: Gauge,
     /// Entries in the cache, as of the last look.
@@ -129,6 +135,9 @@ impl TenantMetrics {
             upstream_failures: Default::default(),
             identity_mismatches: Counter::default(),
             upstream_key_rejections: Counter::default(),
+            upstream_key_promotions: Counter::default(),
+            upstream_retries: Counter::default(),
+            upstream_breaker_open: Gauge::default(),
             upstream_in_flight: Gauge::default(),
             cache_entries: Gauge::default(),
             cache_bytes: Gauge::default(),

@@ -1,0 +1,420 @@
+//! A fetch: one call asked of the upstream, with everything that stands between wanting and sending.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tower::retry::budget::{Budget, TpsBudget};
+
+use super::breaker::{Admission, Breaker, Change, Health};
+use super::key_ring::{KeyRing, Lent, Promotion};
+use super::pause::{Pause, take_retry_after};
+use super::request::{Ask, build};
+use super::retry::{Attempt, Decision, decide};
+use super::transport::{Bounds, Broken, Connection, Received, Transport};
+use crate::cache::{Answer, Exchange};
+use crate::clock::{self, Instant, WallClock};
+use crate::config::Upstream as Settings;
+use crate::domain::{Landing, NotStored, Refusal};
+use crate::limits::Limiter;
+use crate::telemetry::{LimitLabel, Telemetry, TenantMetrics, UpstreamFailure};
+
+/// For how long an attempt earns its share of a retry. The shortest that tower takes: retries must
+/// not save up for a burst.
+const RETRY_BUDGET_TTL: Duration = Duration::from_secs(1);
+
+/// One tenant's way to the upstream.
+pub struct Upstream {
+    parts: Parts,
+    permits: Semaphore,
+    breaker: Mutex<Breaker>,
+    pause: Pause,
+    retries: TpsBudget,
+}
+
+/// What an [`Upstream`] is made of.
+pub struct Parts {
+    /// Timeouts and limits.
+    pub settings: Settings,
+    /// What sends.
+    pub transport: Arc<dyn Transport>,
+    /// The tenant's keys.
+    pub keys: KeyRing,
+    /// The tenant's budget of upstream requests.
+    pub budget: Option<Arc<Limiter>>,
+    /// Where it is counted.
+    pub metrics: Arc<TenantMetrics>,
+    /// Where it is timed.
+    pub telemetry: Arc<Telemetry>,
+    /// For the dates in answers.
+    pub wall: WallClock,
+}
+
+/// How much a fetch is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Urgency {
+    /// A client waits for it.
+    Foreground,
+    /// It renews what is being served meanwhile: it gives way when budget or connections are short.
+    Background,
+}
+
+/// An answer, and the connection it came on.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The answer.
+    pub answer: Answer,
+    /// Its connection.
+    pub connection: Connection,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// The exchange broke.
+    Broken(Broken),
+    /// No connection became free in time.
+    NoConnection,
+    /// The breaker is open.
+    Unavailable {
+        /// When a probe may pass.
+        retry_after: Duration,
+    },
+    /// The upstream told the tenant to wait.
+    Paused {
+        /// For how long still.
+        retry_after: Duration,
+    },
+    /// The tenant's budget is spent, or short and this is a renewal.
+    Budget {
+        /// When there will be some.
+        retry_after: Duration,
+    },
+    /// No request could be built: a bug.
+    Unbuildable,
+}
+
+impl Failure {
+    /// What a client is told.
+    pub const fn refusal(&self) -> Refusal {
+        match *self {
+            Self::Broken(Broken::Timeout | Broken::ConnectTimeout) | Self::NoConnection => Refusal::UpstreamTimeout,
+            Self::Broken(
+                Broken::Connect
+                | Broken::Stale
+                | Broken::Reset
+                | Broken::ResetInHead
+                | Broken::Truncated(_)
+                | Broken::Oversized(_)
+                | Broken::Invalid,
+            ) => Refusal::UpstreamFailed,
+            Self::Unavailable { retry_after } => Refusal::UpstreamUnavailable { retry_after },
+            Self::Paused { retry_after } => Refusal::UpstreamPaused { retry_after },
+            Self::Budget { retry_after } => Refusal::UpstreamBudget { retry_after },
+            Self::Unbuildable => Refusal::Internal,
+        }
+    }
+
+    /// What the cache's story says of it.
+    pub const fn landing(&self) -> Landing {
+        match *self {
+            Self::Broken(Broken::Truncated(status)) => {
+                Landing::NotStored { status: status.as_u16(), why: NotStored::InvalidBody }
+            }
+            Self::Broken(Broken::Oversized(status)) => {
+                Landing::NotStored { status: status.as_u16(), why: NotStored::TooLarge }
+            }
+            _ => Landing::NoResponse,
+        }
+    }
+
+    /// Whether nothing was sent.
+    const fn is_unsent(&self) -> bool {
+        !matches!(self, Self::Broken(_))
+    }
+}
+
+/// The breaker's leave to send; must be told what came of it. Dropped untold, as by a request that
+/// was never sent, it gives a probe's place back.
+struct Leave<'a> {
+    upstream: &'a Upstream,
+    admission: Admission,
+    health: Health,
+}
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        let mut breaker = self.upstream.breaker();
+        let change = breaker.report(self.admission, self.health, clock::now());
+        self.upstream.parts.metrics.upstream_breaker_open.set(breaker.is_open().into());
+        drop(breaker);
+        let tenant = self.upstream.parts.metrics.name().as_str();
+        match change {
+            Some(Change::Opened) => tracing::warn!(
+                tenant,
+                "the upstream keeps failing for this tenant: its breaker is open. Lookups are answered from the cache, \
+                 or 503; single requests will try whether it is back"
+            ),
+            Some(Change::Closed) => tracing::info!(tenant, "the upstream is back: the tenant's breaker is closed"),
+            Some(Change::Reopened) => tracing::debug!(tenant, "the upstream still fails: the breaker stays open"),
+            None => {}
+        }
+    }
+}
+
+/// Counts an upstream request while it is under way.
+struct UnderWay<'a>(&'a TenantMetrics);
+
+impl<'a> UnderWay<'a> {
+    fn begin(metrics: &'a TenantMetrics) -> Self {
+        metrics.upstream_in_flight.raise();
+        Self(metrics)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.upstream_in_flight.lower();
+    }
+}
+
+impl Upstream {
+    /// With full permits and a closed breaker.
+    pub fn new(parts: Parts) -> Self {
+        let percent = f32::from(parts.settings.retry.budget_percent.min(100)) / 100.0;
+        Self {
+            permits: Semaphore::new(parts.settings.max_connections),
+            breaker: Mutex::new(Breaker::new(parts.settings.breaker)),
+            pause: Pause::default(),
+            retries: TpsBudget::new(RETRY_BUDGET_TTL, 1, percent),
+            parts,
+        }
+    }
+
+    /// The tenant's keys.
+    pub const fn keys(&self) -> &KeyRing {
+        &self.parts.keys
+    }
+
+    /// Fetches a call by `deadline`, repeating what is worth it.
+    pub async fn fetch(&self, ask: &Ask, urgency: Urgency, deadline: Instant) -> Result<Fetched, Failure> {
+        let retry = self.parts.settings.retry;
+        self.retries.deposit();
+        let mut made = 1;
+        let mut result = self.attempt(ask, urgency, deadline).await;
+        loop {
+            let attempt = match &result {
+                Ok(fetched) => Attempt::Answered(fetched.answer.status),
+                Err(Failure::Broken(broken)) => Attempt::Broken(*broken),
+                Err(_) => return result,
+            };
+            let decision = decide(attempt, made, retry.max_attempts, fastrand::f64(), clock::now(), deadline);
+            let Decision::After(pause) = decision else { return result };
+            if !self.retries.withdraw() {
+                return result;
+            }
+            tokio::time::sleep(pause).await;
+            made += 1;
+            self.parts.metrics.upstream_retries.increment();
+            let again = self.attempt(ask, urgency, deadline).await;
+            // What was never sent says less than what was answered before.
+            if again.as_ref().is_err_and(Failure::is_unsent) {
+                return result;
+            }
+            result = again;
+        }
+    }
+
+    async fn attempt(&self, ask: &Ask, urgency: Urgency, deadline: Instant) -> Result<Fetched, Failure> {
+        let mut leave = self.ask_leave()?;
+        self.charge(urgency)?;
+        let _permit = self.permit(urgency, deadline).await?;
+        let lent = self.parts.keys.active().ok_or(Failure::Unbuildable)?;
+        let mut result = self.send(ask, &lent, deadline).await;
+        if is_rejected(&result) {
+            result = self.send_with_next_key(ask, &lent, deadline, result).await;
+        }
+        leave.health = health(&result);
+        result
+    }
+
+    fn ask_leave(&self) -> Result<Leave<'_>, Failure> {
+        let now = clock::now();
+        if let Some(retry_after) = self.pause.left(now) {
+            return Err(Failure::Paused { retry_after });
+        }
+        match self.breaker().admit(now) {
+            Admission::Refuse { retry_after } => Err(Failure::Unavailable { retry_after }),
+            admission => Ok(Leave { upstream: self, admission, health: Health::Unknown }),
+        }
+    }
+
+    /// Takes one request from the tenant's budget. A renewal leaves a quarter of the bucket to those
+    /// who wait.
+    fn charge(&self, urgency: Urgency) -> Result<(), Failure> {
+        let Some(budget) = &self.parts.budget else { return Ok(()) };
+        let reserve = budget.rate().burst.get() / 4;
+        if urgency == Urgency::Background && budget.left_now().remaining <= reserve {
+            return Err(Failure::Budget { retry_after: budget.rate().interval });
+        }
+        budget.take().map(|_| ()).map_err(|spent| {
+            self.parts.metrics.count_rate_limited(LimitLabel::Upstream);
+            Failure::Budget { retry_after: spent.retry_after }
+        })
+    }
+
+    async fn permit(&self, urgency: Urgency, deadline: Instant) -> Result<SemaphorePermit<'_>, Failure> {
+        match urgency {
+            Urgency::Background => self.permits.try_acquire().map_err(|_| Failure::NoConnection),
+            Urgency::Foreground => match tokio::time::timeout_at(deadline, self.permits.acquire()).await {
+                Ok(Ok(permit)) => Ok(permit),
+                Ok(Err(_)) | Err(_) => Err(Failure::NoConnection),
+            },
+        }
+    }
+
+    /// One exchange, or two: a pooled connection that the upstream closed just as it was reused is
+    /// nobody's failure.
+    async fn send(&self, ask: &Ask, lent: &Lent, deadline: Instant) -> Result<Fetched, Failure> {
+        match self.exchange(ask, lent, deadline).await {
+            Err(Failure::Broken(Broken::Stale)) => self.exchange(ask, lent, deadline).await,
+            result => result,
+        }
+    }
+
+    async fn exchange(&self, ask: &Ask, lent: &Lent, deadline: Instant) -> Result<Fetched, Failure> {
+        let Parts { settings, transport, metrics, telemetry, wall, .. } = &self.parts;
+        let request = build(ask, &settings.base_url, &lent.key).ok_or(Failure::Unbuildable)?;
+        let bounds = Bounds {
+            first_byte: settings.first_byte_timeout,
+            deadline,
+            max_bytes: settings.max_response_bytes,
+        };
+        let sent = clock::now();
+        let result = {
+            let _under_way = UnderWay::begin(metrics);
+            transport.exchange(request, bounds).await
+        };
+        let received = clock::now();
+        let took = received.duration_since(sent);
+        if let Err(Broken::Stale) = result {
+            return Err(Failure::Broken(Broken::Stale));
+        }
+        telemetry.metrics.time_upstream(took);
+        self.count(ask, &result, took);
+        let Received { status, mut headers, body, connection } = result.map_err(Failure::Broken)?;
+        let received_at = wall.now();
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            self.pause.begin(take_retry_after(&mut headers, received_at), received);
+        }
+        let answer = Answer { status, headers, body, exchange: Exchange { sent, received, received_at } };
+        Ok(Fetched { answer, connection })
+    }
+
+    fn count(&self, ask: &Ask, result: &Result<Received, Broken>, took: Duration) {
+        let metrics = &self.parts.metrics;
+        let code = match result {
+            Ok(received) => {
+                metrics.count_upstream_answer(received.status);
+                received.status.as_u16().to_string()
+            }
+            Err(broken) => {
+                let failure = failure_label(*broken);
+                metrics.count_upstream_failure(failure);
+                failure.label().to_owned()
+            }
+        };
+        tracing::debug!(
+            tenant = metrics.name().as_str(),
+            request_id = ask.request_id.as_str(),
+            code,
+            duration_seconds = took.as_secs_f64(),
+            "upstream request"
+        );
+    }
+
+    /// The upstream said 401: tries the tenant's other key, and keeps to it if it works.
+    async fn send_with_next_key(
+        &self,
+        ask: &Ask,
+        rejected: &Lent,
+        deadline: Instant,
+        rejection: Result<Fetched, Failure>,
+    ) -> Result<Fetched, Failure> {
+        let metrics = &self.parts.metrics;
+        let tenant = metrics.name().as_str();
+        metrics.upstream_key_rejections.increment();
+        let Some(next) = self.parts.keys.after(rejected) else {
+            tracing::error!(
+                tenant,
+                "the upstream rejected this tenant's upstream_key: its lookups fail until the key is replaced and the \
+                 configuration reloaded"
+            );
+            return rejection;
+        };
+        // It goes upstream, so it is paid for; but the caller must not fail for it.
+        if let Some(budget) = &self.parts.budget {
+            let _ = budget.take();
+        }
+        let result = self.send(ask, &next, deadline).await;
+        if is_rejected(&result) {
+            metrics.upstream_key_rejections.increment();
+            tracing::error!(
+                tenant,
+                "the upstream rejected both of this tenant's keys: its lookups fail until one is replaced and the \
+                 configuration reloaded"
+            );
+        } else if result.is_ok() && self.parts.keys.promote(&next) == Promotion::News {
+            metrics.upstream_key_promotions.increment();
+            tracing::warn!(
+                tenant,
+                "the upstream rejected the tenant's key in use and took its other one, which is used from now on: remove \
+                 the rejected key from the configuration"
+            );
+        }
+        result
+    }
+
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        // The state is whole at every step.
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_rejected(result: &Result<Fetched, Failure>) -> bool {
+    result.as_ref().is_ok_and(|fetched| fetched.answer.status == StatusCode::UNAUTHORIZED)
+}
+
+fn health(result: &Result<Fetched, Failure>) -> Health {
+    match result {
+        Ok(fetched) if fetched.answer.status.is_server_error() => Health::Bad,
+        Ok(_) => Health::Good,
+        Err(Failure::Broken(Broken::Oversized(_) | Broken::Invalid)) => Health::Good,
+        Err(Failure::Broken(
+            Broken::Connect
+            | Broken::ConnectTimeout
+            | Broken::Timeout
+            | Broken::Stale
+            | Broken::Reset
+            | Broken::ResetInHead
+            | Broken::Truncated(_),
+        )) => Health::Bad,
+        Err(
+            Failure::NoConnection
+            | Failure::Unavailable { .. }
+            | Failure::Paused { .. }
+            | Failure::Budget { .. }
+            | Failure::Unbuildable,
+        ) => Health::Unknown,
+    }
+}
+
+const fn failure_label(broken: Broken) -> UpstreamFailure {
+    match broken {
+        Broken::Connect => UpstreamFailure::Connect,
+        Broken::ConnectTimeout | Broken::Timeout => UpstreamFailure::Timeout,
+        Broken::Stale | Broken::Reset | Broken::ResetInHead | Broken::Truncated(_) => UpstreamFailure::Reset,
+        Broken::Oversized(_) | Broken::Invalid => UpstreamFailure::Invalid,
+    }
+}

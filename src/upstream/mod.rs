@@ -1,0 +1,20 @@
+//! One tenant's way to the upstream: asks breaker, budget and permit, lends the key, sends,
+//! classifies what came back, and decides whether to try again.
+//!
+//! Knows nothing of entries or clients: it is asked for a call and gives back an answer or a failure.
+
+mod breaker;
+mod connector;
+mod fetch;
+mod key_ring;
+mod pause;
+mod request;
+mod retry;
+mod transport;
+
+pub use breaker::Admission;
+pub use connector::Connector;
+pub use fetch::{Failure, Fetched, Parts, Upstream, Urgency};
+pub use key_ring::KeyRing;
+pub use request::Ask;
+pub use transport::{Bounds, Broken, Connection, Exchanging, Network, Received, Transport};
