@@ -12,3 +12,9 @@ mod limits; // one governor limiter and what is left of it
 mod server; // listeners, the life of a connection, drain
 mod cache; // entries, freshness, admission, the store, coalescing
 mod upstream; // breaker, budget, key, exchange, retry
+mod tenant; // tokens, the directory, what a tenant owns
+mod gateway; // the story of a request
+mod admin; // metrics, health, and the client that asks them
+mod app; // settings -> a running program
+pub mod mock; // the stand-in upstream
+pub mod cli; // one file a command

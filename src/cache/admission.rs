@@ -12,6 +12,7 @@ use super::envelope::{Envelope, is_error, is_object};
 use super::etag;
 use super::freshness::{Exchange, Facts, Kind, Reckoning};
 use super::head::{self, Fields};
+use super::renewals::Renewals;
 use super::reply::Reply;
 use crate::config::Cache as Policy;
 use crate::domain::{CallId, NotStored, Refusal};
@@ -38,6 +39,8 @@ pub struct Entry {
     pub facts: Facts,
     /// How long it is of any use, from its receipt on.
     pub retention: Duration,
+    /// How its renewals went.
+    pub renewals: Renewals,
     origin: Origin,
 }
 
@@ -107,7 +110,7 @@ impl Validators {
 impl Entry {
     fn new(reply: Reply, facts: Facts, origin: Origin, exchange: Exchange, policy: &Policy) -> Arc<Self> {
         let retention = Reckoning::of(&facts, policy, exchange.received).retention(policy);
-        Arc::new(Self { reply, facts, retention, origin })
+        Arc::new(Self { reply, facts, retention, renewals: Renewals::new(exchange.received), origin })
     }
 
     /// The validators that the upstream gave for it.

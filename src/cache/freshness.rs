@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::header::{AGE, DATE, EXPIRES};
+use http::header::{DATE, EXPIRES};
 use jiff::Timestamp;
 
 use super::directives::{Demand, ResponseDirectives, Seconds};

@@ -9,25 +9,32 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::admission::Entry;
-use super::flight::Flights;
+use super::flight::{self, Boarding, Flights, Storing};
+use super::landed::Landed;
 use super::store::Store;
 use crate::domain::CallId;
 use crate::telemetry::{Eviction, TenantMetrics};
 
-/// The cache of one tenant. `T` is what a fetch lands with.
-pub struct Cache<T> {
-    current: ArcSwap<Generation<T>>,
+/// The duty to land a call's fetch.
+pub type Pilot = flight::Pilot<CallId, Landed>;
+
+/// What came of boarding a call's fetch.
+pub type Boarded = Boarding<CallId, Landed, Arc<Entry>>;
+
+/// The cache of one tenant.
+pub struct Cache {
+    current: ArcSwap<Generation>,
     max_bytes: u64,
     metrics: Arc<TenantMetrics>,
 }
 
 /// A store and its fetches.
-pub struct Generation<T> {
+pub struct Generation {
     store: Store,
-    flights: Arc<Flights<CallId, T>>,
+    flights: Arc<Flights<CallId, Landed>>,
 }
 
-impl<T: Clone> Cache<T> {
+impl Cache {
     /// An empty cache.
     pub fn new(max_bytes: u64, metrics: Arc<TenantMetrics>) -> Self {
         let current = ArcSwap::from_pointee(Generation::new(max_bytes, &metrics));
@@ -35,7 +42,7 @@ impl<T: Clone> Cache<T> {
     }
 
     /// The generation that a request which begins now stays with.
-    pub fn current(&self) -> Arc<Generation<T>> {
+    pub fn current(&self) -> Arc<Generation> {
         self.current.load_full()
     }
 
@@ -48,7 +55,7 @@ impl<T: Clone> Cache<T> {
     }
 
     /// Removes everything; fetches under way bring nothing back. Takes one pointer swap, however
-    /// much there was. Returns the store's count.
+    /// much there was. Returns the store's count, which takes longer: not for the request path.
     pub fn purge_all(&self) -> u64 {
         let old = self.current.swap(Arc::new(Generation::new(self.max_bytes, &self.metrics)));
         let (entries, _) = old.store.size();
@@ -62,7 +69,7 @@ impl<T: Clone> Cache<T> {
     }
 }
 
-impl<T: Clone> Generation<T> {
+impl Generation {
     fn new(max_bytes: u64, metrics: &Arc<TenantMetrics>) -> Self {
         Self { store: Store::new(max_bytes, Arc::clone(metrics)), flights: Flights::new() }
     }
@@ -72,18 +79,25 @@ impl<T: Clone> Generation<T> {
         self.store.get(id)
     }
 
-    /// The fetches under way.
-    pub fn flights(&self) -> &Arc<Flights<CallId, T>> {
-        &self.flights
+    /// Joins a call's fetch, or begins one, unless there is another entry by now than the one that
+    /// the caller `saw`.
+    pub fn board(&self, id: &CallId, storing: Storing, saw: Option<&Arc<Entry>>) -> Boarded {
+        let newer = |entry: &Arc<Entry>| !saw.is_some_and(|saw| Arc::ptr_eq(saw, entry));
+        self.flights.board(id, storing, || self.store.get(id).filter(newer))
+    }
+
+    /// Whether a fetch for the call is under way.
+    pub fn is_fetching(&self, id: &CallId) -> bool {
+        self.flights.is_under_way(id)
     }
 
     /// Stores an entry. Only for a pilot that is landing.
-    pub fn store(&self, id: CallId, entry: Arc<Entry>) {
+    pub(super) fn store(&self, id: CallId, entry: Arc<Entry>) {
         self.store.insert(id, entry);
     }
 
     /// Removes an entry. Only for a pilot that is landing.
-    pub fn forget(&self, id: &CallId) {
+    pub(super) fn forget(&self, id: &CallId) {
         self.store.remove(id);
     }
 }

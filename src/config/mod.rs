@@ -20,15 +20,12 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
-pub use document::PREFIX as OVERRIDE_PREFIX;
 pub use memory_limit::cgroup_limit;
 pub use problem::{Origin, Problem, Problems};
 pub use raw::{AccessLog, CacheControl, LogFormat, LogLevel, RateLimitHeaders};
 pub use schema::schema;
-pub use secret::{KeptIn, UpstreamKey};
-pub use settings::{
-    Address, BaseUrl, Breaker, Cache, Limits, Log, Rate, Retry, Settings, Shutdown, Tenant, Upstream,
-};
+pub use secret::UpstreamKey;
+pub use settings::{Address, BaseUrl, Breaker, Cache, Log, Rate, Settings, Tenant, Upstream};
 pub use show::Shown;
 
 use document::Document;
@@ -120,6 +117,11 @@ fn shaped(file: &Path, text: String, variables: &BTreeMap<String, String>) -> Re
             Err(document.problems(problems))
         }
     }
+}
+
+/// Reads a duration as the configuration writes them; the error says what is expected.
+pub fn parse_duration(text: &str) -> Result<std::time::Duration, &'static str> {
+    text.parse::<units::Span>().map(units::Span::get).map_err(|units::Expected(expected)| expected)
 }
 
 fn memory_warning(settings: &Settings, limit: Option<u64>) -> Option<String> {

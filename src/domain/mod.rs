@@ -13,11 +13,11 @@ mod route;
 mod tenant_name;
 mod token;
 
-pub use call_id::{CallId, InvalidCallId};
+pub use call_id::CallId;
 pub use envelope::error_envelope;
 pub use outcome::{Forward, Landing, NotStored, Outcome, StaleReason, Story};
-pub use refusal::{Framing, Refusal};
+pub use refusal::{Framing, Refusal, is_failure};
 pub use request_id::RequestId;
-pub use route::{Lookup, RouteLabel, Wants, method_label, route};
-pub use tenant_name::{InvalidTenantName, TenantName};
-pub use token::{InvalidTokenHash, MAX_TOKEN_BYTES, MIN_TOKEN_CHARS, TokenHash, is_token68};
+pub use route::{Lookup, RouteLabel, method_label, route};
+pub use tenant_name::TenantName;
+pub use token::{MAX_TOKEN_BYTES, MIN_TOKEN_CHARS, TokenHash, is_token68};

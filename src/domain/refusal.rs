@@ -133,6 +133,32 @@ impl Refusal {
         }
     }
 
+    /// Whether it means that the upstream failed, so that a stale answer is better (RFC 5861 section
+    /// 4). A rejected key is not: the tenant may have lost its right to the call.
+    pub fn is_upstream_failure(&self) -> bool {
+        match self {
+            Self::UpstreamBudget { .. }
+            | Self::UpstreamPaused { .. }
+            | Self::UpstreamUnavailable { .. }
+            | Self::UpstreamTimeout
+            | Self::UpstreamFailed => true,
+            Self::UpstreamStatus(status) => is_failure(*status),
+            Self::Framing(_)
+            | Self::Expectation
+            | Self::Unauthorized
+            | Self::TenantLimit { .. }
+            | Self::NoRoute
+            | Self::Method
+            | Self::Query
+            | Self::CallIdFormat
+            | Self::NotCached
+            | Self::Overloaded
+            | Self::ShuttingDown
+            | Self::UpstreamKeyRejected
+            | Self::Internal => false,
+        }
+    }
+
     /// `Retry-After` in whole seconds, rounded up and at least 1, where there is one.
     pub fn retry_after(&self) -> Option<u64> {
         match self {
@@ -159,6 +185,11 @@ impl Refusal {
             | Self::Internal => None,
         }
     }
+}
+
+/// Whether a status of the upstream's means that it failed: 5xx and 429.
+pub fn is_failure(status: StatusCode) -> bool {
+    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
 }
 
 #[cfg(test)]

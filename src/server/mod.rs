@@ -11,6 +11,6 @@ mod watched_io;
 
 pub use accept::Server;
 pub use connection::{Handler, Protocol};
-pub use drain::{Drain, DrainWatch, Drained};
+pub use drain::{Drain, Drained};
 pub use listener::{Listener, Peer};
 pub use patience::Timeouts;

@@ -11,8 +11,8 @@ mod record;
 mod tenant;
 mod trace_context;
 
-pub use counter::{Counter, Gauge};
-pub use log::{CallHasher, LogDrops, LogGuard, start as start_log};
+pub use counter::Gauge;
+pub use log::{CallHasher, LogDrops, start as start_log};
 pub use metrics::Metrics;
 pub use record::{Record, Telemetry};
 pub use tenant::{Eviction, LimitLabel, TenantMetrics, UpstreamFailure};

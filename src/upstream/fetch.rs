@@ -274,12 +274,15 @@ impl Upstream {
         }
     }
 
-    /// One exchange, or two: a pooled connection that the upstream closed just as it was reused is
-    /// nobody's failure.
+    /// One exchange, and another for each pooled connection that the upstream closed just as it was
+    /// reused: that is nobody's failure. There are only so many, and each is used up by its turn.
     async fn send(&self, ask: &Ask, lent: &Lent, deadline: Instant) -> Result<Fetched, Failure> {
-        match self.exchange(ask, lent, deadline).await {
-            Err(Failure::Broken(Broken::Stale)) => self.exchange(ask, lent, deadline).await,
-            result => result,
+        let mut stale = 0;
+        loop {
+            match self.exchange(ask, lent, deadline).await {
+                Err(Failure::Broken(Broken::Stale)) if stale < self.parts.settings.max_connections => stale += 1,
+                result => return result,
+            }
         }
     }
 

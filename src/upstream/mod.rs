@@ -12,9 +12,8 @@ mod request;
 mod retry;
 mod transport;
 
-pub use breaker::Admission;
 pub use connector::Connector;
 pub use fetch::{Failure, Fetched, Parts, Upstream, Urgency};
 pub use key_ring::KeyRing;
 pub use request::Ask;
-pub use transport::{Bounds, Broken, Connection, Exchanging, Network, Received, Transport};
+pub use transport::Network;

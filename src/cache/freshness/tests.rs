@@ -1,3 +1,5 @@
+use http::header::AGE;
+
 use super::*;
 use crate::clock;
 use crate::config::Settings;

@@ -1,0 +1,11 @@
+//! The process's environment, as the configuration takes it.
+
+use std::collections::BTreeMap;
+
+/// Every variable that is UTF-8; others can't be named in a configuration.
+pub fn variables() -> BTreeMap<String, String> {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
+}

@@ -1,0 +1,7 @@
+//! `schema`.
+
+use super::outcome::{Exit, print};
+
+pub fn run() -> Result<(), Exit> {
+    print(&crate::config::schema())
+}

@@ -1,0 +1,37 @@
+//! `serve`.
+
+use tokio::runtime::Runtime;
+
+use super::args::ConfigArgs;
+use super::environment::variables;
+use super::outcome::Exit;
+use crate::app::{App, Signals};
+use crate::config;
+use crate::telemetry::{REVISION, VERSION, start_log};
+
+pub fn run(args: &ConfigArgs) -> Result<(), Exit> {
+    let variables = variables();
+    let loaded = config::load(&args.config, &variables)?;
+    let log = start_log(&loaded.settings.log, variables.get("RUST_LOG").map(String::as_str));
+    tracing::info!(
+        version = VERSION,
+        revision = REVISION,
+        config = %args.config.display(),
+        tenants = loaded.settings.tenants.len(),
+        upstream = %loaded.settings.upstream.base_url,
+        "starting"
+    );
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = Runtime::new()?;
+    runtime.block_on(async {
+        let mut signals = Signals::new()?;
+        let app = App::start(&loaded.settings, log.drops()).await.map_err(Exit::failure)?;
+        app.run(&mut signals).await;
+        Ok::<_, Exit>(())
+    })?;
+    // What still runs has had its time.
+    runtime.shutdown_background();
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! A fetch, from boarding to landing: a task of its own, which no client's leaving ends.
+
+use std::sync::Arc;
+
+use tokio_util::task::TaskTracker;
+
+use crate::cache::{
+    Answer, AnswerVerdict, Boarding, Entry, Generation, Landed, Pilot, Ruling, Storing, Validators,
+    Yield, judge_answer, settle,
+};
+use crate::clock::{self, Instant};
+use crate::config::Cache as Policy;
+use crate::domain::{CallId, Landing, NotStored, RequestId};
+use crate::telemetry::TraceContext;
+use crate::tenant::Tenant;
+use crate::upstream::{Ask, Failure, Fetched, Urgency};
+
+/// Bodies above this are judged off the runtime: reading 400 KB of JSON takes about 1 ms.
+const OFF_RUNTIME_BYTES: usize = 256 << 10;
+
+/// What a lookup concerns, taken from one configuration at one moment.
+#[derive(Clone)]
+pub struct Subject {
+    /// Whose call.
+    pub tenant: Arc<Tenant>,
+    /// The cache as it was when the request began.
+    pub generation: Arc<Generation>,
+    /// What may be stored.
+    pub policy: Arc<Policy>,
+    /// The call.
+    pub id: CallId,
+    /// The end of all patience.
+    pub deadline: Instant,
+}
+
+/// A fetch that is about to begin. It owns what it needs: it outlives the request that led it.
+pub struct Errand {
+    subject: Subject,
+    /// What is stored, to be validated.
+    entry: Option<Arc<Entry>>,
+    ask: Ask,
+}
+
+impl Errand {
+    /// A fetch of a call, of which `entry` is stored, for this request.
+    pub fn new(
+        subject: Subject,
+        entry: Option<Arc<Entry>>,
+        request_id: RequestId,
+        trace: Option<TraceContext>,
+    ) -> Self {
+        let validators = entry.as_ref().map(|entry| entry.validators()).unwrap_or_default();
+        let ask = Ask { id: subject.id, validators, request_id, trace };
+        Self { subject, entry, ask }
+    }
+
+    /// Starts it for everyone who waits.
+    pub fn depart(self, pilot: Pilot, urgency: Urgency, tasks: &TaskTracker) {
+        tasks.spawn(self.run(pilot, urgency));
+    }
+
+    /// Starts it in the background, to renew what is stored, unless somebody is at it or the last
+    /// renewal failed just now.
+    pub fn renew(self, now: Instant, tasks: &TaskTracker) {
+        let Some(entry) = self.entry.as_ref().filter(|entry| entry.renewals.is_due(now)) else { return };
+        let boarded = self.subject.generation.board(&self.subject.id, Storing::Wanted, Some(entry));
+        if let Boarding::Leader(pilot, _) = boarded {
+            self.depart(pilot, Urgency::Background, tasks);
+        }
+    }
+
+    async fn run(mut self, pilot: Pilot, urgency: Urgency) {
+        let mut verdict = self.fetch(urgency).await;
+        if let Ok(AnswerVerdict::Unconfirmed) = verdict {
+            // The 304 was about a version that isn't stored: ask for the whole call.
+            self.ask.validators = Validators::default();
+            verdict = self.fetch(urgency).await;
+        }
+        let Self { subject: Subject { tenant, generation, policy, id, .. }, entry, .. } = self;
+        pilot.land(|landing| {
+            let landed = match verdict {
+                Ok(verdict) => settle(verdict, &id, &generation, &policy, tenant.metrics(), landing),
+                Err(failure) => failed(failure, urgency, &tenant),
+            };
+            if let (Urgency::Background, Some(entry), true) = (urgency, &entry, landed.is_failure()) {
+                entry.renewals.note_failure(clock::now());
+            }
+            landed
+        });
+    }
+
+    async fn fetch(&self, urgency: Urgency) -> Result<AnswerVerdict, Failure> {
+        let upstream = self.subject.tenant.upstream();
+        let Fetched { answer, connection } = upstream.fetch(&self.ask, urgency, self.subject.deadline).await?;
+        let verdict = self.judge(answer).await;
+        if let AnswerVerdict::Ruled(_, Ruling::Refuse { why: NotStored::Identity, .. }) = &verdict {
+            connection.poison();
+            let metrics = self.subject.tenant.metrics();
+            metrics.identity_mismatches.increment();
+            tracing::error!(
+                tenant = metrics.name().as_str(),
+                request_id = self.ask.request_id.as_str(),
+                "the upstream answered with another call than the one asked for: the answer was dropped and its \
+                 connection closed. Tell the vendor"
+            );
+        }
+        Ok(verdict)
+    }
+
+    async fn judge(&self, answer: Answer) -> AnswerVerdict {
+        let (ask, entry, policy) = (self.ask.clone(), self.entry.clone(), Arc::clone(&self.subject.policy));
+        let jitter = fastrand::u16(0..=1000);
+        let small = answer.body.len() <= OFF_RUNTIME_BYTES;
+        let judge = move || judge_answer(&answer, &ask.id, entry.as_deref(), &ask.validators, &policy, jitter);
+        if small {
+            return judge();
+        }
+        match tokio::task::spawn_blocking(judge).await {
+            Ok(verdict) => verdict,
+            // A bug in the judge is a lost fetch, as it would be on this task.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+}
+
+fn failed(failure: Failure, urgency: Urgency, tenant: &Tenant) -> Landed {
+    let gave_way = matches!(failure, Failure::NoConnection | Failure::Budget { .. });
+    if urgency == Urgency::Background && gave_way {
+        return Landed { landing: Landing::NoResponse, yields: Yield::GaveWay };
+    }
+    let landing = failure.landing();
+    if let Landing::NotStored { why, .. } = landing {
+        tenant.metrics().count_not_stored(why);
+    }
+    Landed::refused(landing, failure.refusal())
+}

@@ -1,0 +1,96 @@
+//! What to do about a lookup, decided from what is stored: pure, but for the look into the store.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use crate::cache::{Demand, Entry, Fallback, Reckoning, Storing, Verdict, judge};
+use crate::clock::Instant;
+use crate::config::{Cache as Policy, CacheControl};
+use crate::domain::{Forward, StaleReason, Story};
+
+/// What to do.
+pub enum Step {
+    /// Answer from the entry.
+    Serve(Served),
+    /// Answer from the entry, and renew it in the background.
+    Renew(Served),
+    /// Ask upstream.
+    Ask(Question),
+    /// Refuse: the client wants only what is cached, and that isn't.
+    NotCached(Forward),
+}
+
+/// An answer from the cache.
+pub struct Served {
+    /// The entry.
+    pub entry: Arc<Entry>,
+    /// Its age.
+    pub age: u64,
+    /// How it came to be served.
+    pub story: Story,
+}
+
+/// A lookup that must be asked upstream.
+pub struct Question {
+    /// Why.
+    pub forward: Forward,
+    /// What is stored, to be validated.
+    pub entry: Option<Arc<Entry>>,
+    /// Whether that may be served if the upstream fails.
+    pub fallback: Fallback,
+    /// Whether the answer may be stored as far as this client goes.
+    pub storing: Storing,
+}
+
+/// A client's demands, if clients are listened to.
+pub fn demand(headers: &HeaderMap, policy: &Policy) -> Demand {
+    match policy.client_cache_control {
+        CacheControl::Honor => Demand::read(headers),
+        CacheControl::Ignore => Demand::default(),
+    }
+}
+
+/// Decides on a lookup.
+pub fn decide(entry: Option<Arc<Entry>>, demand: &Demand, policy: &Policy, now: Instant) -> Step {
+    let storing = if demand.no_store { Storing::Unwanted } else { Storing::Wanted };
+    let judged = entry.and_then(|entry| {
+        let reckoning = Reckoning::of(&entry.facts, policy, now);
+        // A remembered 404 that is over is nothing, not something stale.
+        (reckoning.is_fresh() || !entry.is_missing()).then_some((entry, reckoning))
+    });
+    let Some((entry, reckoning)) = judged else {
+        let question = Question { forward: Forward::UriMiss, entry: None, fallback: Fallback::Allowed, storing };
+        return ask(question, demand);
+    };
+    let served = |entry: Arc<Entry>, story| Served { age: reckoning.age().as_secs(), entry, story };
+    let ttl = reckoning.ttl();
+    match judge(&reckoning, demand) {
+        Verdict::Fresh if entry.is_missing() => Step::Serve(served(entry, Story::Negative { ttl })),
+        Verdict::Fresh => Step::Serve(served(entry, Story::Hit { ttl })),
+        Verdict::Renew => {
+            Step::Renew(served(entry, Story::Stale { ttl, reason: StaleReason::WhileRevalidate }))
+        }
+        Verdict::Tolerated => Step::Serve(served(entry, Story::Stale { ttl, reason: StaleReason::Tolerated })),
+        Verdict::Fetch { forward, fallback } => {
+            // A remembered 404 has nothing to validate.
+            let entry = Some(entry).filter(|entry| !entry.is_missing());
+            ask(Question { forward, entry, fallback, storing }, demand)
+        }
+    }
+}
+
+fn ask(question: Question, demand: &Demand) -> Step {
+    if demand.only_if_cached { Step::NotCached(question.forward) } else { Step::Ask(question) }
+}
+
+/// The stale entry, if it may be served now that the upstream has failed.
+pub fn fall_back(question: &Question, policy: &Policy, now: Instant) -> Option<Served> {
+    let entry = question.entry.as_ref().filter(|_| question.fallback == Fallback::Allowed)?;
+    let reckoning = Reckoning::of(&entry.facts, policy, now);
+    reckoning.may_serve_on_error().then(|| Served {
+        entry: Arc::clone(entry),
+        age: reckoning.age().as_secs(),
+        story: Story::Stale { ttl: reckoning.ttl(), reason: StaleReason::IfError },
+    })
+}

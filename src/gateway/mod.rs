@@ -1,0 +1,13 @@
+//! The story of a request: recognised, admitted, looked up, answered. [`Gateway::answer`] reads like
+//! that list; every other file is a footnote to it.
+
+mod body;
+mod fetch;
+mod framing;
+mod lookup;
+mod respond;
+mod snapshot;
+mod story;
+
+pub use snapshot::{Snapshot, Snapshots};
+pub use story::{Cutoff, Gateway};

@@ -1,0 +1,264 @@
+//! [`Gateway`], and what it does about a request, in order.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use super::body::AnswerBody;
+use super::fetch::{Errand, Subject};
+use super::framing;
+use super::lookup::{Question, Served, Step, decide, demand, fall_back};
+use super::respond::{Answer, Found, LimitToTell, Writer};
+use super::snapshot::{Snapshot, Snapshots};
+use crate::cache::{Boarding, Demand, Landed, Lost, Reckoning, X_REQUEST_ID, Yield};
+use crate::clock::{self, WallClock};
+use crate::domain::{Landing, Lookup, Refusal, RequestId, Story, route};
+use crate::server::{Handler, Peer};
+use crate::telemetry::{Record, Telemetry, TraceContext};
+use crate::tenant::{Tenant, TurnedAway, Turnstile};
+use crate::upstream::Urgency;
+
+/// How much longer than its fetch a lookup waits, so that the fetch's own word comes first.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// The gateway: what answers on the data plane.
+pub struct Gateway {
+    /// The configuration in force.
+    pub snapshots: Snapshots,
+    /// Where requests are recorded.
+    pub telemetry: Arc<Telemetry>,
+    /// For the dates in envelopes.
+    pub wall: WallClock,
+    /// The fetches under way.
+    pub tasks: TaskTracker,
+    /// The end of waiting.
+    pub cutoff: Cutoff,
+}
+
+/// Tells lookups that wait for a fetch that the process ends now.
+#[derive(Debug, Clone)]
+pub struct Cutoff(watch::Sender<bool>);
+
+impl Cutoff {
+    /// Not yet.
+    pub fn new() -> Self {
+        Self(watch::channel(false).0)
+    }
+
+    /// Now.
+    pub fn now(&self) {
+        self.0.send_replace(true);
+    }
+
+    async fn reached(&self) {
+        // The sender is in `self`, so this ends by the value alone.
+        let _ = self.0.subscribe().wait_for(|now| *now).await;
+    }
+}
+
+/// How far a request comes without waiting.
+enum Begun {
+    /// To its end.
+    Answered(Answer),
+    /// To a fetch.
+    Asking(Box<Asking>),
+}
+
+/// A lookup that waits for a fetch.
+struct Asking {
+    subject: Subject,
+    demand: Demand,
+    question: Question,
+    in_flight: Turnstile,
+    limit: Option<LimitToTell>,
+}
+
+impl Handler for Gateway {
+    type Body = AnswerBody;
+
+    async fn answer(self: Arc<Self>, peer: Peer, request: Request<Incoming>) -> Response<AnswerBody> {
+        self.respond(peer, &request).await
+    }
+}
+
+impl Gateway {
+    /// Answers a request. Whatever happens, a panic included, becomes one answer.
+    pub async fn respond<B: Body>(&self, peer: Peer, request: &Request<B>) -> Response<AnswerBody> {
+        let id = request.headers().get(X_REQUEST_ID).and_then(RequestId::accept);
+        let id = id.unwrap_or_else(|| RequestId::from_random(fastrand::u128(..)));
+        let mut record = Record::open(&self.telemetry, id, request.method(), request.version(), peer.0);
+        let answer = match AssertUnwindSafe(self.tell(request, &mut record)).catch_unwind().await {
+            Ok(answer) => answer,
+            Err(_) => Answer::refused(Refusal::Internal),
+        };
+        Writer { request, wall: &self.wall }.write(answer, record)
+    }
+
+    async fn tell<B: Body>(&self, request: &Request<B>, record: &mut Record) -> Answer {
+        match self.begin(request, record) {
+            Begun::Answered(answer) => answer,
+            Begun::Asking(mut asking) => {
+                let limit = asking.limit.take();
+                let found = Box::pin(self.ask(*asking, record)).await;
+                Answer { found, limit }
+            }
+        }
+    }
+
+    /// Framing, tenant, limit, route, cache: in this order, each only if the one before has let the
+    /// request pass.
+    fn begin<B: Body>(&self, request: &Request<B>, record: &mut Record) -> Begun {
+        let snapshot = self.snapshots.load();
+        let refused = |refusal, limit| Begun::Answered(Answer { found: Err(refusal), limit });
+        if let Err(refusal) = framing::check(request) {
+            return refused(refusal, None);
+        }
+        let tenant = match snapshot.directory.recognise(request.headers()) {
+            Ok(tenant) => tenant,
+            Err(refusal) => return refused(refusal, None),
+        };
+        record.tenant = Some(Arc::clone(tenant.metrics()));
+        let charged = tenant.charge();
+        let limit = charged.told.map(|state| LimitToTell { state, when: snapshot.rate_limit_headers });
+        if let Err(refusal) = charged.verdict {
+            return refused(refusal, limit);
+        }
+        let (label, routed) = route(request.method(), request.uri());
+        record.route = label;
+        match routed {
+            Ok(lookup) => self.look(lookup, &snapshot, tenant, limit, request, record),
+            Err(refusal) => refused(refusal, limit),
+        }
+    }
+
+    /// Answers from the cache, or finds out what must be asked.
+    fn look<B>(
+        &self,
+        lookup: Lookup,
+        snapshot: &Snapshot,
+        tenant: &Arc<Tenant>,
+        limit: Option<LimitToTell>,
+        request: &Request<B>,
+        record: &mut Record,
+    ) -> Begun {
+        record.call = Some(lookup.id);
+        record.trace = TraceContext::read(request.headers());
+        let demand = demand(request.headers(), &snapshot.policy);
+        let generation = tenant.cache().current();
+        let now = record.started();
+        let step = decide(generation.entry(&lookup.id), &demand, &snapshot.policy, now);
+        if let Step::Serve(served) = step {
+            return Begun::Answered(Answer { found: Ok(serve(served, record)), limit });
+        }
+        let subject = Subject {
+            tenant: Arc::clone(tenant),
+            generation,
+            policy: Arc::clone(&snapshot.policy),
+            id: lookup.id,
+            deadline: now + snapshot.total_timeout,
+        };
+        let found = match step {
+            Step::Serve(served) => Ok(serve(served, record)),
+            Step::Renew(served) => {
+                let entry = Some(Arc::clone(&served.entry));
+                Errand::new(subject, entry, record.id.clone(), record.trace.clone()).renew(now, &self.tasks);
+                Ok(serve(served, record))
+            }
+            Step::NotCached(forward) => {
+                record.story = Some(Story::Forwarded { forward, landing: Landing::NotSent, collapsed: false });
+                Err(Refusal::NotCached)
+            }
+            Step::Ask(question) => {
+                let in_flight = snapshot.in_flight.clone();
+                return Begun::Asking(Box::new(Asking { subject, demand, question, in_flight, limit }));
+            }
+        };
+        Begun::Answered(Answer { found, limit })
+    }
+
+    /// Waits for a fetch, as one of no more than may wait.
+    async fn ask(&self, mut asking: Asking, record: &mut Record) -> Result<Found, Refusal> {
+        let in_flight = asking.in_flight.clone();
+        let waiting = asking.subject.tenant.waiting().clone();
+        match in_flight.pass(waiting.pass(self.fetch(&mut asking, record))).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(TurnedAway)) | Err(TurnedAway) => Err(Refusal::Overloaded),
+        }
+    }
+
+    async fn fetch(&self, asking: &mut Asking, record: &mut Record) -> Result<Found, Refusal> {
+        loop {
+            let Asking { subject, question, .. } = &*asking;
+            let forward = question.forward;
+            let boarded = subject.generation.board(&subject.id, question.storing, question.entry.as_ref());
+            let (passenger, collapsed) = match boarded {
+                Boarding::Follower(passenger) => (passenger, true),
+                Boarding::Leader(pilot, passenger) => {
+                    let entry = question.entry.clone();
+                    let errand = Errand::new(subject.clone(), entry, record.id.clone(), record.trace.clone());
+                    errand.depart(pilot, Urgency::Foreground, &self.tasks);
+                    (passenger, false)
+                }
+                Boarding::Found(entry) => {
+                    // A fetch has landed since we looked.
+                    match decide(Some(entry), &asking.demand, &asking.subject.policy, clock::now()) {
+                        Step::Serve(served) | Step::Renew(served) => return Ok(serve(served, record)),
+                        Step::NotCached(_) => return Err(Refusal::NotCached),
+                        Step::Ask(question) => asking.question = question,
+                    }
+                    continue;
+                }
+            };
+            // Should the client leave now, this is what is counted.
+            record.story = Some(Story::Forwarded { forward, landing: Landing::NoResponse, collapsed });
+            let landed = tokio::select! {
+                landed = passenger.wait() => match landed {
+                    Ok(landed) => landed,
+                    Err(Lost) => Landed::refused(Landing::NoResponse, Refusal::Internal),
+                },
+                () = tokio::time::sleep_until(subject.deadline + GRACE) => {
+                    Landed::refused(Landing::NoResponse, Refusal::UpstreamTimeout)
+                }
+                () = self.cutoff.reached() => return Err(Refusal::ShuttingDown),
+            };
+            if matches!(landed.yields, Yield::GaveWay) && clock::now() < subject.deadline {
+                continue;
+            }
+            record.story = Some(Story::Forwarded { forward, landing: landed.landing, collapsed });
+            return finish(landed, &asking.question, &asking.subject, record);
+        }
+    }
+}
+
+/// What a client gets from a fetch that has landed: its yield, or a stale entry if that is better.
+fn finish(landed: Landed, question: &Question, subject: &Subject, record: &mut Record) -> Result<Found, Refusal> {
+    let now = clock::now();
+    if landed.is_failure()
+        && let Some(served) = fall_back(question, &subject.policy, now)
+    {
+        return Ok(serve(served, record));
+    }
+    match landed.yields {
+        Yield::Entry(entry) => {
+            let age = Reckoning::of(&entry.facts, &subject.policy, now).age().as_secs();
+            // What came from the upstream just now has an age only if it was old then.
+            let from_cache = matches!(landed.landing, Landing::Renewed { .. }) || age > 0;
+            Ok(Found { reply: entry.reply.clone(), age: from_cache.then_some(age) })
+        }
+        Yield::Reply(reply) => Ok(Found { reply, age: None }),
+        Yield::Refusal(refusal) => Err(refusal),
+        Yield::GaveWay => Err(Refusal::UpstreamTimeout),
+    }
+}
+
+fn serve(served: Served, record: &mut Record) -> Found {
+    record.story = Some(served.story);
+    Found { reply: served.entry.reply.clone(), age: Some(served.age) }
+}
