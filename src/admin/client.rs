@@ -60,7 +60,8 @@ async fn exchange(address: &Address, method: Method, path: &str) -> Result<Asked
     let stream = TcpStream::connect(socket).await.map_err(AskError::Unreachable)?;
     let handshake = http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.map_err(|_| AskError::NoAnswer)?;
-    let request = Request::builder().method(method).uri(path).header(HOST, HeaderValue::from_static("localhost"));
+    let request =
+        Request::builder().method(method).uri(path).header(HOST, HeaderValue::from_static("localhost"));
     let request = request.body(Empty::<Bytes>::new()).map_err(|_| AskError::NoAnswer)?;
     let asking = async {
         let response = sender.send_request(request).await.map_err(|_| AskError::NoAnswer)?;

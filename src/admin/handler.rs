@@ -101,4 +101,3 @@ fn answer(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Answer 
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
 }
-

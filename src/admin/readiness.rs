@@ -44,6 +44,9 @@ impl Readiness {
     /// The state.
     pub fn get(&self) -> State {
         let state = self.0.load(Ordering::Acquire);
-        [State::Ready, State::Draining].into_iter().find(|known| *known as u8 == state).unwrap_or(State::Starting)
+        [State::Ready, State::Draining]
+            .into_iter()
+            .find(|known| *known as u8 == state)
+            .unwrap_or(State::Starting)
     }
 }

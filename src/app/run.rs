@@ -115,7 +115,8 @@ impl App {
             serve(&data, listener, &self.drain);
         }
         if let Some(listener) = admin {
-            let handler = Admin { gateway: Arc::clone(&self.gateway), readiness: self.readiness.clone(), wall };
+            let handler =
+                Admin { gateway: Arc::clone(&self.gateway), readiness: self.readiness.clone(), wall };
             let server = Arc::new(Server {
                 protocol: protocol(),
                 permits: Arc::new(Semaphore::new(ADMIN_CONNECTIONS)),

@@ -178,7 +178,8 @@ fn admit_call(answer: &Answer, id: &CallId, policy: &Policy, jitter: u16) -> Rul
     if call.duplicate_keys {
         return pass(answer, NotStored::DuplicateKeys, Older::Stays);
     }
-    let cacheable = call.status.as_deref().is_some_and(|status| policy.cacheable_statuses.iter().any(|s| s == status));
+    let cacheable =
+        call.status.as_deref().is_some_and(|status| policy.cacheable_statuses.iter().any(|s| s == status));
     if !cacheable {
         return pass(answer, NotStored::NotCompleted, Older::Goes);
     }

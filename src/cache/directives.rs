@@ -80,9 +80,12 @@ impl ResponseDirectives {
             }
             "max-age" => found.max_age = stricter(found.max_age, Seconds::parse(argument)),
             "stale-while-revalidate" => {
-                found.stale_while_revalidate = stricter(found.stale_while_revalidate, Seconds::parse(argument));
+                found.stale_while_revalidate =
+                    stricter(found.stale_while_revalidate, Seconds::parse(argument));
             }
-            "stale-if-error" => found.stale_if_error = stricter(found.stale_if_error, Seconds::parse(argument)),
+            "stale-if-error" => {
+                found.stale_if_error = stricter(found.stale_if_error, Seconds::parse(argument))
+            }
             _ => {}
         });
         found
@@ -207,8 +210,20 @@ mod tests {
     #[test]
     fn a_number_that_is_none_is_unreadable_and_not_absent() {
         for line in [
-            "max-age", "max-age=", "max-age=\"\"", "max-age=abc", "max-age=-1", "max-age=1.5", "max-age=1a", "max-age=a1",
-            "max-age='60'", "max-age = 60", "max-age= 60", "max-age=\"60", "max-age=0x10", "max-age=+60",
+            "max-age",
+            "max-age=",
+            "max-age=\"\"",
+            "max-age=abc",
+            "max-age=-1",
+            "max-age=1.5",
+            "max-age=1a",
+            "max-age=a1",
+            "max-age='60'",
+            "max-age = 60",
+            "max-age= 60",
+            "max-age=\"60",
+            "max-age=0x10",
+            "max-age=+60",
         ] {
             assert_eq!(max_age(line), Some(Seconds::Unreadable), "{line}");
         }
@@ -254,7 +269,9 @@ mod tests {
     #[test]
     fn clients_directives_are_read() {
         let read = |line: &str| Demand::read(&headers("cache-control", &[line]));
-        assert!(read("no-cache").no_cache && read("no-store").no_store && read("only-if-cached").only_if_cached);
+        assert!(
+            read("no-cache").no_cache && read("no-store").no_store && read("only-if-cached").only_if_cached
+        );
         assert_eq!(read("max-age=0").max_age, Some(0));
         assert_eq!(read("max-age=x").max_age, Some(0));
         assert_eq!(read("min-fresh=5").min_fresh, Some(5));

@@ -135,7 +135,8 @@ fn string_end(mut rest: &[u8]) -> Option<&[u8]> {
             return rest.get(at + 1..);
         }
         let unicode = rest.get(at + 1) == Some(&b'u');
-        let digits = rest.get(at + 2..at + 6).filter(|_| unicode).and_then(|hex| std::str::from_utf8(hex).ok());
+        let digits =
+            rest.get(at + 2..at + 6).filter(|_| unicode).and_then(|hex| std::str::from_utf8(hex).ok());
         let unit = digits.and_then(|hex| u16::from_str_radix(hex, 16).ok());
         let is_low = unit.is_some_and(|unit| (0xDC00..=0xDFFF).contains(&unit));
         if is_low != high_surrogate {
@@ -374,7 +375,9 @@ mod tests {
 
     #[test]
     fn a_whole_call_is_read() {
-        let body = include_str!("../mock/call.json").replace("{id}", "call_123456789").replace("{status}", "completed");
+        let body = include_str!("../mock/call.json")
+            .replace("{id}", "call_123456789")
+            .replace("{status}", "completed");
         let body = body.replace("{updated}", "2024-01-15T10:33:00Z");
         let call = read(&body);
         assert!(call.success && !call.duplicate_keys);
@@ -386,7 +389,9 @@ mod tests {
 
     #[test]
     fn what_is_no_json_object_is_unreadable() {
-        for body in ["", " ", "[]", "null", "\"a\"", "1", "{", "{}x", "{\"a\":}", "<html>", "{\"a\":1,}", "{'a':1}"] {
+        for body in
+            ["", " ", "[]", "null", "\"a\"", "1", "{", "{}x", "{\"a\":}", "<html>", "{\"a\":1,}", "{'a':1}"]
+        {
             assert!(unreadable(body.as_bytes()), "{body}");
         }
         assert!(unreadable(b"\xef\xbb\xbf{}"), "a byte-order mark");
@@ -442,7 +447,9 @@ mod tests {
     #[test]
     fn only_the_word_true_is_success() {
         assert!(read(r#"{"success": true}"#).success);
-        for body in [r#"{"success":false}"#, r#"{"success":1}"#, r#"{"success":"true"}"#, r#"{"success":null}"#, "{}"] {
+        for body in
+            [r#"{"success":false}"#, r#"{"success":1}"#, r#"{"success":"true"}"#, r#"{"success":null}"#, "{}"]
+        {
             assert!(!read(body).success, "{body}");
         }
     }
@@ -464,7 +471,8 @@ mod tests {
     fn the_last_change_is_updated_time_else_end_time() {
         let changed = |fields: &str| read(&format!("{{\"data\":{{{fields}}}}}")).changed;
         let at = |text: &str| Changed::At(text.parse().unwrap());
-        let (updated, ended) = (r#""updated_time":"2024-01-15T10:33:00Z""#, r#""end_time":"2024-01-15T09:00:00Z""#);
+        let (updated, ended) =
+            (r#""updated_time":"2024-01-15T10:33:00Z""#, r#""end_time":"2024-01-15T09:00:00Z""#);
         assert_eq!(changed(&format!("{updated},{ended}")), at("2024-01-15T10:33:00Z"));
         assert_eq!(changed(ended), at("2024-01-15T09:00:00Z"));
         assert_eq!(changed(&format!("\"updated_time\":null,{ended}")), at("2024-01-15T09:00:00Z"));
@@ -477,7 +485,12 @@ mod tests {
     #[test]
     fn errors_are_told_from_other_objects() {
         assert!(is_error(br#"{"success":false,"error":{"code":"NOT_FOUND","message":"x"},"meta":{}}"#));
-        for body in [r#"{"success":true,"error":{}}"#, r#"{"success":false,"error":"x"}"#, r#"{"success":false}"#, "[]"] {
+        for body in [
+            r#"{"success":true,"error":{}}"#,
+            r#"{"success":false,"error":"x"}"#,
+            r#"{"success":false}"#,
+            "[]",
+        ] {
             assert!(!is_error(body.as_bytes()), "{body}");
         }
         assert!(is_object(b"{}") && !is_object(b"[]") && !is_object(b"<html>"));

@@ -65,7 +65,8 @@ impl Conditions {
     pub fn are_met(&self, validators: Validators<'_>) -> bool {
         if let Some(list) = &self.none_match {
             let tag = validators.etag.and_then(|tag| tag.to_str().ok());
-            return list.trim() == "*" || tag.is_some_and(|tag| members(list).any(|member| weakly_equal(member, tag)));
+            return list.trim() == "*"
+                || tag.is_some_and(|tag| members(list).any(|member| weakly_equal(member, tag)));
         }
         let date = |value: Option<&HeaderValue>| httpdate::parse_http_date(value?.to_str().ok()?).ok();
         let modified = date(validators.last_modified.or(validators.date));

@@ -87,7 +87,13 @@ impl Source {
 impl Facts {
     /// Gathers the facts of a response. `headers` are those in force, a 304's laid over the stored
     /// ones; `age` is the `Age` of the response that just came.
-    pub fn gather(headers: &HeaderMap, age: Option<&str>, exchange: Exchange, kind: Kind, jitter: u16) -> Self {
+    pub fn gather(
+        headers: &HeaderMap,
+        age: Option<&str>,
+        exchange: Exchange,
+        kind: Kind,
+        jitter: u16,
+    ) -> Self {
         let directives = ResponseDirectives::read(headers);
         let dated = http_date(headers, &DATE);
         let seconds_since = |then: Timestamp| {
@@ -140,16 +146,23 @@ fn age_value(line: &str) -> u32 {
 }
 
 /// RFC 9111 section 4.2.1. What is there but can't be read means 0, which is stale.
-fn explicit_lifetime(headers: &HeaderMap, directives: &ResponseDirectives, date: Timestamp) -> Option<(Source, u32)> {
+fn explicit_lifetime(
+    headers: &HeaderMap,
+    directives: &ResponseDirectives,
+    date: Timestamp,
+) -> Option<(Source, u32)> {
     let given = |source, seconds: Option<Seconds>| seconds.map(|seconds| (source, seconds.or_zero()));
-    given(Source::SharedMaxAge, directives.s_maxage).or(given(Source::MaxAge, directives.max_age)).or_else(|| {
-        headers.contains_key(EXPIRES).then(|| {
-            let expires = http_date(headers, &EXPIRES);
-            let seconds = expires.map_or(0, |expires| expires.as_second().saturating_sub(date.as_second()));
-            let clamped = seconds.clamp(0, super::directives::MAX_SECONDS.into());
-            (Source::Expires, u32::try_from(clamped).unwrap_or(0))
-        })
-    })
+    given(Source::SharedMaxAge, directives.s_maxage).or(given(Source::MaxAge, directives.max_age)).or_else(
+        || {
+            headers.contains_key(EXPIRES).then(|| {
+                let expires = http_date(headers, &EXPIRES);
+                let seconds =
+                    expires.map_or(0, |expires| expires.as_second().saturating_sub(date.as_second()));
+                let clamped = seconds.clamp(0, super::directives::MAX_SECONDS.into());
+                (Source::Expires, u32::try_from(clamped).unwrap_or(0))
+            })
+        },
+    )
 }
 
 /// A field's one date; `None` if it is absent, repeated or not a date.

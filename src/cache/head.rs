@@ -3,8 +3,9 @@
 //! `Age`, is added when an answer is written.
 
 use http::header::{
-    AGE, ALT_SVC, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, LOCATION, REFRESH,
-    SERVER, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY, VIA, WWW_AUTHENTICATE,
+    AGE, ALT_SVC, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, LOCATION,
+    REFRESH, SERVER, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY,
+    VIA, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -65,7 +66,11 @@ pub fn passed(headers: &HeaderMap) -> Fields {
             // Anything but "identity" was refused before.
             && *name != CONTENT_ENCODING
     };
-    headers.iter().filter(|(name, _)| passes(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+    headers
+        .iter()
+        .filter(|(name, _)| passes(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }
 
 fn trimmed(name: &str) -> String {
@@ -208,16 +213,30 @@ mod tests {
                 "via: 1.1 credira-gateway"
             ]
         );
-        let full = map(&[("via", "1.1 a"), ("via", "1.1 b"), ("vary", "Accept"), ("cache-control", "max-age=1"), ("date", "x")]);
+        let full = map(&[
+            ("via", "1.1 a"),
+            ("via", "1.1 b"),
+            ("vary", "Accept"),
+            ("cache-control", "max-age=1"),
+            ("date", "x"),
+        ]);
         assert_eq!(
             text(&finish(passed(&full), &DATE_VALUE)),
-            ["cache-control: max-age=1", "date: x", "vary: Accept, Authorization", "via: 1.1 a, 1.1 b, 1.1 credira-gateway"]
+            [
+                "cache-control: max-age=1",
+                "date: x",
+                "vary: Accept, Authorization",
+                "via: 1.1 a, 1.1 b, 1.1 credira-gateway"
+            ]
         );
     }
 
     #[test]
     fn a_304_replaces_what_it_names_and_keeps_the_rest() {
-        let stored = finish(passed(&map(&[("x-a", "1"), ("x-b", "1"), ("via", "1.1 a"), ("date", "old")])), &DATE_VALUE);
+        let stored = finish(
+            passed(&map(&[("x-a", "1"), ("x-b", "1"), ("via", "1.1 a"), ("date", "old")])),
+            &DATE_VALUE,
+        );
         let newer = map(&[("x-b", "2"), ("vary", "Accept"), ("content-range", "x"), ("content-length", "0")]);
         assert_eq!(
             text(&updated(stored, true, &newer, &DATE_VALUE)),

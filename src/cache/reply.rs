@@ -5,8 +5,8 @@
 
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_LOCATION, CONTENT_TYPE, DATE, ETAG, EXPIRES, LAST_MODIFIED, LINK,
-    RETRY_AFTER, VARY, VIA,
+    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_LOCATION, CONTENT_TYPE, DATE, ETAG, EXPIRES, LAST_MODIFIED,
+    LINK, RETRY_AFTER, VARY, VIA,
 };
 use http::{HeaderName, HeaderValue, StatusCode};
 
@@ -134,7 +134,8 @@ fn pack(name: &HeaderName, value: &HeaderValue, out: &mut Vec<u8>) {
     if let Some(place) = whole(name, value) {
         return out.push(WHOLE + place);
     }
-    let (Ok(name_len), Ok(value_len)) = (u16::try_from(name.as_str().len()), u16::try_from(value.len())) else {
+    let (Ok(name_len), Ok(value_len)) = (u16::try_from(name.as_str().len()), u16::try_from(value.len()))
+    else {
         return;
     };
     match place(&NAMES, name) {
@@ -202,7 +203,8 @@ mod tests {
     use super::*;
 
     fn fields(lines: &[(&'static str, &'static str)]) -> Fields {
-        let field = |(n, v): &(&'static str, &'static str)| (HeaderName::from_static(n), HeaderValue::from_static(v));
+        let field =
+            |(n, v): &(&'static str, &'static str)| (HeaderName::from_static(n), HeaderValue::from_static(v));
         lines.iter().map(field).collect()
     }
 

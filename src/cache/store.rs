@@ -112,7 +112,13 @@ impl Expiry<CallId, Arc<Entry>> for Retention {
         Some(entry.retention)
     }
 
-    fn expire_after_update(&self, _: &CallId, entry: &Arc<Entry>, _: Instant, _: Option<Duration>) -> Option<Duration> {
+    fn expire_after_update(
+        &self,
+        _: &CallId,
+        entry: &Arc<Entry>,
+        _: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
         Some(entry.retention)
     }
 }

@@ -11,5 +11,7 @@ pub fn admin_address(args: &AdminArgs) -> Result<Address, Exit> {
         return Ok(address.clone());
     }
     let configured = config::load_admin_address(&args.config.config, &variables())?;
-    configured.ok_or_else(|| Exit::failure("the admin listener is turned off in the configuration (admin.address = \"\")"))
+    configured.ok_or_else(|| {
+        Exit::failure("the admin listener is turned off in the configuration (admin.address = \"\")")
+    })
 }

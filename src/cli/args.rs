@@ -33,8 +33,10 @@ pub(super) enum Command {
     ///
     /// Logs go to standard error. Each listener is logged with the address it is bound to, so port 0
     /// is usable.
-    #[command(after_help = "Examples:\n  credira-gateway serve --config /etc/credira-gateway/gateway.toml\n  \
-                            CREDIRA_GATEWAY__CACHE__TTL=1h credira-gateway serve -c gateway.toml")]
+    #[command(
+        after_help = "Examples:\n  credira-gateway serve --config /etc/credira-gateway/gateway.toml\n  \
+                            CREDIRA_GATEWAY__CACHE__TTL=1h credira-gateway serve -c gateway.toml"
+    )]
     Serve(ConfigArgs),
     /// Try it with nothing to configure.
     ///
@@ -69,7 +71,9 @@ pub(super) enum Command {
     #[command(after_help = "Example:\n  credira-gateway schema > gateway.schema.json")]
     Schema,
     /// Print shell completions.
-    #[command(after_help = "Example:\n  credira-gateway completions bash > /etc/bash_completion.d/credira-gateway")]
+    #[command(
+        after_help = "Example:\n  credira-gateway completions bash > /etc/bash_completion.d/credira-gateway"
+    )]
     Completions {
         /// For which shell.
         shell: Shell,
@@ -79,7 +83,9 @@ pub(super) enum Command {
 #[derive(Debug, Subcommand)]
 pub(super) enum TokenCommand {
     /// Print a fresh 256-bit token, and the line of the configuration that recognises it.
-    #[command(after_help = "Give the first line to the caller and put the second into its [[tenants]] entry.")]
+    #[command(
+        after_help = "Give the first line to the caller and put the second into its [[tenants]] entry."
+    )]
     New,
 }
 
@@ -87,7 +93,13 @@ pub(super) enum TokenCommand {
 #[derive(Debug, Args)]
 pub(super) struct ConfigArgs {
     /// The configuration file.
-    #[arg(short, long, value_name = "FILE", env = "CREDIRA_GATEWAY_CONFIG", default_value = "config/gateway.toml")]
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        env = "CREDIRA_GATEWAY_CONFIG",
+        default_value = "config/gateway.toml"
+    )]
     pub config: PathBuf,
 }
 

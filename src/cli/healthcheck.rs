@@ -13,5 +13,9 @@ pub fn run(args: &AdminArgs) -> Result<(), Exit> {
     let asked = runtime.block_on(ask(&address, Method::GET, "/readyz"));
     let Asked { status, body } = asked.map_err(|error| Exit::failure(format!("{address}: {error}")))?;
     let body = String::from_utf8_lossy(&body);
-    if status == StatusCode::OK { print(&body) } else { Err(Exit::failure(format!("{address}: {}", body.trim()))) }
+    if status == StatusCode::OK {
+        print(&body)
+    } else {
+        Err(Exit::failure(format!("{address}: {}", body.trim())))
+    }
 }

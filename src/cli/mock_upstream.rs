@@ -19,7 +19,8 @@ pub fn run(args: MockArgs) -> Result<(), Exit> {
     runtime.block_on(async {
         let mut signals = Signals::new()?;
         let started = Mock::start(args.listen, options).await;
-        let mock = started.map_err(|error| Exit::failure(format!("cannot listen on {}: {error}", args.listen)))?;
+        let mock =
+            started.map_err(|error| Exit::failure(format!("cannot listen on {}: {error}", args.listen)))?;
         print(&format!("listening on http://{}\n", mock.address()))?;
         signals.end().await;
         Ok::<_, Exit>(())

@@ -31,7 +31,11 @@ pub struct Findings {
 }
 
 /// Checks a whole configuration.
-pub fn check(raw: raw::Config, document: &Document, secrets: &SecretReader<'_>) -> (Option<Settings>, Findings) {
+pub fn check(
+    raw: raw::Config,
+    document: &Document,
+    secrets: &SecretReader<'_>,
+) -> (Option<Settings>, Findings) {
     let mut checker = Checker { document, secrets, findings: Findings::default() };
     let settings = checker.settings(raw);
     let findings = checker.findings;
@@ -219,7 +223,8 @@ impl Checker<'_> {
             let hashes = tenant.as_ref().map(|tenant| tenant.token_hashes.as_slice()).unwrap_or_default();
             for hash in hashes {
                 if let Some(owner) = owners.insert(*hash, place).filter(|owner| *owner != place) {
-                    let message = format!("one of its tokens is tenants[{owner}]'s, too: a token names one tenant");
+                    let message =
+                        format!("one of its tokens is tenants[{owner}]'s, too: a token names one tenant");
                     self.problem(&key, message);
                 }
             }
@@ -230,7 +235,8 @@ impl Checker<'_> {
 
     fn tenant(&mut self, key: &str, raw: &raw::Tenant, default_bytes: Size) -> Option<Tenant> {
         let name = TenantName::parse(&raw.name);
-        let name = self.take(&format!("{key}.name"), name.map_err(|_| "expected [a-z0-9-]{1,63}, and not \"-\" alone"));
+        let name = self
+            .take(&format!("{key}.name"), name.map_err(|_| "expected [a-z0-9-]{1,63}, and not \"-\" alone"));
         let token_hashes = self.token_hashes(key, raw);
         let key_path = format!("{key}.upstream_key");
         let upstream_key = self.secrets.upstream_key(&raw.upstream_key);

@@ -146,7 +146,10 @@ fn set(node: &mut Node, shape: &Shape, steps: &[String], name: &str, text: &str)
             let place: Option<usize> = step.parse().ok();
             match place.and_then(|place| nodes.get_mut(place)) {
                 Some(item) => set(item, items, rest, name, text),
-                None => Err(format!("the file's list has no entry {}; entries are counted from 0", join("", step))),
+                None => Err(format!(
+                    "the file's list has no entry {}; entries are counted from 0",
+                    join("", step)
+                )),
             }
         }
         _ => Err("overrides no key of the configuration".into()),
@@ -166,10 +169,8 @@ fn read(value: &Spanned<DeValue<'_>>) -> Node {
     let origin = Origin::File(value.span());
     let value = match value.get_ref() {
         DeValue::String(text) => Value::Text(text.to_string()),
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).map_or_else(
-            |_| Value::Float(number.as_str().parse().unwrap_or(f64::INFINITY)),
-            Value::Integer,
-        ),
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+            .map_or_else(|_| Value::Float(number.as_str().parse().unwrap_or(f64::INFINITY)), Value::Integer),
         DeValue::Float(number) => Value::Float(number.as_str().parse().unwrap_or(f64::NAN)),
         DeValue::Boolean(yes) => Value::Boolean(*yes),
         DeValue::Datetime(_) => Value::Date,

@@ -51,14 +51,19 @@ pub fn load(file: &Path, variables: &BTreeMap<String, String>) -> Result<Loaded,
 
 /// As [`load`], for a text that is at hand; `file` names it in messages, and relative secret files
 /// start at its folder.
-pub fn load_text(file: &Path, text: String, variables: &BTreeMap<String, String>) -> Result<Loaded, Problems> {
+pub fn load_text(
+    file: &Path,
+    text: String,
+    variables: &BTreeMap<String, String>,
+) -> Result<Loaded, Problems> {
     let Shaped { raw, document, mut problems } = shaped(file, text, variables)?;
     let secrets = SecretReader { variables, folder: file.parent().unwrap_or(Path::new("")) };
     let (settings, findings) = check::check(raw, &document, &secrets);
     problems.extend(findings.problems);
     match settings {
         Some(settings) if problems.is_empty() => {
-            let warnings = findings.warnings.into_iter().chain(memory_warning(&settings, cgroup_limit())).collect();
+            let warnings =
+                findings.warnings.into_iter().chain(memory_warning(&settings, cgroup_limit())).collect();
             Ok(Loaded { settings, warnings })
         }
         _ => Err(document.problems(problems)),
@@ -126,7 +131,8 @@ pub fn parse_duration(text: &str) -> Result<std::time::Duration, &'static str> {
 
 fn memory_warning(settings: &Settings, limit: Option<u64>) -> Option<String> {
     let limit = limit?;
-    let caches = settings.tenants.iter().fold(0_u64, |sum, tenant| sum.saturating_add(tenant.cache_max_bytes));
+    let caches =
+        settings.tenants.iter().fold(0_u64, |sum, tenant| sum.saturating_add(tenant.cache_max_bytes));
     let [caches_text, limit_text] = [caches, limit].map(|bytes| units::Size::from(bytes).to_string());
     (caches > limit).then(|| {
         format!(

@@ -162,7 +162,12 @@ mod tests {
         let lines: Vec<_> = problems.lines().collect();
         assert_eq!(
             lines,
-            ["g.toml:1:1: a: bad", "g.toml:3:1: c: bad", "environment variable X: x: bad", "g.toml: missing: bad"]
+            [
+                "g.toml:1:1: a: bad",
+                "g.toml:3:1: c: bad",
+                "environment variable X: x: bad",
+                "g.toml: missing: bad"
+            ]
         );
     }
 }

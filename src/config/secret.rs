@@ -31,7 +31,8 @@ impl UpstreamKey {
             return Err("expected a key of visible ASCII characters");
         }
         let text = SecretString::from(format!("Bearer {key}"));
-        let mut authorization = HeaderValue::from_str(text.expose_secret()).map_err(|_| "not a header value")?;
+        let mut authorization =
+            HeaderValue::from_str(text.expose_secret()).map_err(|_| "not a header value")?;
         authorization.set_sensitive(true);
         Ok(Self { authorization, identity: TokenHash::of(key.as_bytes()) })
     }
@@ -121,7 +122,9 @@ fn read_file(path: &Path) -> Result<SecretString, String> {
     let read = Read::by_ref(&mut file).take(MAX_FILE_BYTES + 1).read_to_string(&mut text);
     let secret = SecretString::from(text);
     match read {
-        Ok(bytes) if bytes as u64 > MAX_FILE_BYTES => Err(format!("larger than {} KiB", MAX_FILE_BYTES >> 10)),
+        Ok(bytes) if bytes as u64 > MAX_FILE_BYTES => {
+            Err(format!("larger than {} KiB", MAX_FILE_BYTES >> 10))
+        }
         Ok(_) => Ok(secret),
         Err(error) => Err(error.to_string()),
     }

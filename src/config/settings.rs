@@ -275,13 +275,26 @@ mod tests {
 
     #[test]
     fn a_base_url_is_scheme_host_and_port() {
-        for good in ["https://api.credira.com", "http://127.0.0.1:8081", "https://[::1]:8443", "https://x.test/"] {
+        for good in
+            ["https://api.credira.com", "http://127.0.0.1:8081", "https://[::1]:8443", "https://x.test/"]
+        {
             let url = BaseUrl::parse(good).unwrap();
             assert_eq!(url.to_string(), good.trim_end_matches('/'));
         }
         for bad in [
-            "", "api.credira.com", "api.credira.com:443", "ftp://api.credira.com", "https://", "https://a/v1",
-            "https://a/?x", "https://a?x=1", "https://a/#x", "https://user:pw@a", "https://key@a", "unix:/x", "/v1",
+            "",
+            "api.credira.com",
+            "api.credira.com:443",
+            "ftp://api.credira.com",
+            "https://",
+            "https://a/v1",
+            "https://a/?x",
+            "https://a?x=1",
+            "https://a/#x",
+            "https://user:pw@a",
+            "https://key@a",
+            "unix:/x",
+            "/v1",
         ] {
             assert!(BaseUrl::parse(bad).is_err(), "{bad}");
         }
@@ -312,7 +325,8 @@ mod tests {
     #[test]
     fn the_policys_window_is_burst_over_rate_rounded_up() {
         let window = |millis, burst| {
-            Rate { interval: Duration::from_millis(millis), burst: NonZeroU32::new(burst).unwrap() }.window_seconds()
+            Rate { interval: Duration::from_millis(millis), burst: NonZeroU32::new(burst).unwrap() }
+                .window_seconds()
         };
         assert_eq!(window(10, 200), 2);
         assert_eq!(window(10, 1), 1);

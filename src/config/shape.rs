@@ -73,7 +73,8 @@ impl Shape {
     }
 
     fn read(schema: &Json, root: &Json) -> Self {
-        if let Some(name) = schema.get("$ref").and_then(Json::as_str).and_then(|r| r.strip_prefix("#/$defs/")) {
+        if let Some(name) = schema.get("$ref").and_then(Json::as_str).and_then(|r| r.strip_prefix("#/$defs/"))
+        {
             return match name {
                 "Duration" => Self::Duration,
                 "Size" => Self::Size,
@@ -82,12 +83,15 @@ impl Shape {
         }
         if let Some(any) = schema.get("anyOf").and_then(Json::as_array) {
             return match any.as_slice() {
-                [one, null] if null.get("type").and_then(Json::as_str) == Some("null") => Self::read(one, root),
+                [one, null] if null.get("type").and_then(Json::as_str) == Some("null") => {
+                    Self::read(one, root)
+                }
                 _ => Self::TextOrList,
             };
         }
         if let Some(one) = schema.get("oneOf").and_then(Json::as_array) {
-            let words: Vec<_> = one.iter().filter_map(|v| v.get("const")?.as_str().map(String::from)).collect();
+            let words: Vec<_> =
+                one.iter().filter_map(|v| v.get("const")?.as_str().map(String::from)).collect();
             if words.len() == one.len() {
                 return Self::Choice(words);
             }
@@ -106,8 +110,12 @@ impl Shape {
         let bound = |name: &str| schema.get(name).and_then(Json::as_i64);
         match kind {
             Some("object") => Self::Table(Table { keys: Self::keys(schema, root) }),
-            Some("array") => Self::List(Box::new(Self::read(schema.get("items").unwrap_or(&Json::Null), root))),
-            Some("integer") => Self::Integer(bound("minimum").unwrap_or(0), bound("maximum").unwrap_or(i64::MAX)),
+            Some("array") => {
+                Self::List(Box::new(Self::read(schema.get("items").unwrap_or(&Json::Null), root)))
+            }
+            Some("integer") => {
+                Self::Integer(bound("minimum").unwrap_or(0), bound("maximum").unwrap_or(i64::MAX))
+            }
             Some("number") => Self::Number,
             Some("boolean") => Self::Boolean,
             _ => Self::Text,
@@ -115,7 +123,8 @@ impl Shape {
     }
 
     fn keys(schema: &Json, root: &Json) -> Vec<(String, Shape, Presence)> {
-        let required: Vec<_> = schema.get("required").and_then(Json::as_array).into_iter().flatten().collect();
+        let required: Vec<_> =
+            schema.get("required").and_then(Json::as_array).into_iter().flatten().collect();
         let properties = schema.get("properties").and_then(Json::as_object).into_iter().flatten();
         properties
             .map(|(name, schema)| {
@@ -136,7 +145,8 @@ impl Shape {
         match self {
             Self::Table(_) => "a table".into(),
             Self::OneKey(table) => {
-                let keys: Vec<_> = table.keys.iter().map(|(name, ..)| format!("{{ {name} = \"…\" }}")).collect();
+                let keys: Vec<_> =
+                    table.keys.iter().map(|(name, ..)| format!("{{ {name} = \"…\" }}")).collect();
                 format!("one of {}", keys.join(", "))
             }
             Self::List(_) => "a list".into(),
@@ -176,7 +186,9 @@ impl Shape {
                 return (!taken.is_empty()).then_some(Json::Object(taken));
             }
             (Self::List(items), Value::List(nodes)) => return Some(check_list(items, nodes, key, problems)),
-            (Self::TextOrList, Value::List(nodes)) => return Some(check_list(&Self::Text, nodes, key, problems)),
+            (Self::TextOrList, Value::List(nodes)) => {
+                return Some(check_list(&Self::Text, nodes, key, problems));
+            }
             (Self::Text | Self::TextOrList, Value::Text(text)) => Some(text.as_str().into()),
             (Self::Boolean, Value::Boolean(yes)) => Some((*yes).into()),
             (Self::Duration, Value::Text(text)) => text.parse::<Span>().ok().map(|_| text.as_str().into()),

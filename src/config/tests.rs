@@ -4,7 +4,9 @@ const HEX: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f2001
 
 fn tenant(name: &str) -> String {
     let hex = format!("{:0>64x}", name.bytes().map(u64::from).sum::<u64>());
-    format!("[[tenants]]\nname = \"{name}\"\ntoken_sha256 = [\"{hex}\"]\nupstream_key = {{ value = \"k\" }}\n")
+    format!(
+        "[[tenants]]\nname = \"{name}\"\ntoken_sha256 = [\"{hex}\"]\nupstream_key = {{ value = \"k\" }}\n"
+    )
 }
 
 fn load_with(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, Vec<String>> {
@@ -57,7 +59,14 @@ fn a_misspelt_key_does_not_hide_what_is_wrong_elsewhere() {
     );
     let found = problems(&text);
     assert_eq!(found.len(), 7, "{found:#?}");
-    for key in ["cache.tll", "upstream.base_url", "tenants[0].nmae", "tenants[0].name", "tenants[2].name", "tenants[2]"] {
+    for key in [
+        "cache.tll",
+        "upstream.base_url",
+        "tenants[0].nmae",
+        "tenants[0].name",
+        "tenants[2].name",
+        "tenants[2]",
+    ] {
         assert!(found.iter().any(|line| line.contains(&format!(": {key}: "))), "{key} in {found:#?}");
     }
 }
@@ -118,7 +127,9 @@ fn a_short_or_odd_token_is_refused_without_being_shown() {
         let text = format!(
             "[[tenants]]\nname = \"a\"\ntokens = [{{ value = \"{token}\" }}]\nupstream_key = {{ value = \"k\" }}\n"
         );
-        let Err(problems) = load_text(Path::new("g.toml"), text, &BTreeMap::new()) else { panic!("accepted") };
+        let Err(problems) = load_text(Path::new("g.toml"), text, &BTreeMap::new()) else {
+            panic!("accepted")
+        };
         let shown = problems.to_string();
         assert!(shown.contains("at least 32") && !shown.contains("hunter2"), "{shown}");
     }
@@ -176,7 +187,10 @@ fn an_override_that_fits_nothing_is_a_problem_that_names_the_variable() {
     )
     .unwrap_err();
     assert_eq!(found.len(), 4, "{found:#?}");
-    assert!(found.iter().all(|line| line.starts_with("environment variable CREDIRA_GATEWAY__")), "{found:#?}");
+    assert!(
+        found.iter().all(|line| line.starts_with("environment variable CREDIRA_GATEWAY__")),
+        "{found:#?}"
+    );
     assert!(!found.concat().contains("secret-looking"));
 }
 
@@ -190,7 +204,10 @@ fn syntax_errors_say_where() {
 #[test]
 fn inline_secrets_are_warned_of() {
     let warnings = load_with(&tenant("a"), &[]).unwrap().warnings;
-    assert!(warnings[0].starts_with("tenants[0].upstream_key: the secret stands in the file itself"), "{warnings:?}");
+    assert!(
+        warnings[0].starts_with("tenants[0].upstream_key: the secret stands in the file itself"),
+        "{warnings:?}"
+    );
 }
 
 #[test]
@@ -225,7 +242,9 @@ fn schema_keys() -> Vec<String> {
                     walk(inner, &shape::join(path, name), keys);
                 }
             }
-            Shape::List(items) if matches!(**items, Shape::Table(_)) => walk(items, &format!("{path}[]"), keys),
+            Shape::List(items) if matches!(**items, Shape::Table(_)) => {
+                walk(items, &format!("{path}[]"), keys)
+            }
             _ => keys.push(path.to_owned()),
         }
     }
@@ -266,7 +285,8 @@ fn uncommented(text: &str) -> String {
     let key = |line: &str| {
         let rest = line.strip_prefix("# ")?;
         let name = rest.split(" =").next()?;
-        let plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit());
+        let plain = !name.is_empty()
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit());
         (plain && rest.contains(" = ")).then(|| rest.to_owned())
     };
     text.lines().map(|line| key(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
@@ -275,9 +295,10 @@ fn uncommented(text: &str) -> String {
 #[test]
 fn the_example_documents_every_key_with_its_default() {
     let example = include_str!("../../config/gateway.toml");
-    let variables: BTreeMap<String, String> = [("CREDIRA_KEY_BILLING", "k"), ("CREDIRA_KEY_BILLING_NEXT", "n"), ("GATEWAY_TOKEN_BILLING", HEX)]
-        .map(|(k, v)| (k.into(), v.into()))
-        .into();
+    let variables: BTreeMap<String, String> =
+        [("CREDIRA_KEY_BILLING", "k"), ("CREDIRA_KEY_BILLING_NEXT", "n"), ("GATEWAY_TOKEN_BILLING", HEX)]
+            .map(|(k, v)| (k.into(), v.into()))
+            .into();
     let load = |text: String| load_text(Path::new("g.toml"), text, &variables).unwrap().settings;
     let example_settings = load(example.into());
     let mut defaults = settings(&tenant("a"));

@@ -90,7 +90,8 @@ impl FromStr for Size {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const PRINTER: SpanPrinter = SpanPrinter::new().designator(Designator::Compact).spacing(Spacing::BetweenUnits);
+        const PRINTER: SpanPrinter =
+            SpanPrinter::new().designator(Designator::Compact).spacing(Spacing::BetweenUnits);
         match SignedDuration::try_from(self.0) {
             Ok(duration) => f.write_str(&PRINTER.duration_to_string(&duration)),
             Err(_) => f.write_str("0s"),
@@ -151,7 +152,9 @@ mod tests {
 
     #[test]
     fn durations_read_as_people_write_them() {
-        for (text, millis) in [("0s", 0), ("30s", 30_000), ("10m", 600_000), ("24h", 86_400_000), ("250ms", 250)] {
+        for (text, millis) in
+            [("0s", 0), ("30s", 30_000), ("10m", 600_000), ("24h", 86_400_000), ("250ms", 250)]
+        {
             let span: Span = text.parse().unwrap();
             assert_eq!(span.get(), Duration::from_millis(millis), "{text}");
             assert_eq!(span.to_string().parse::<Span>().unwrap(), span);
@@ -169,7 +172,9 @@ mod tests {
 
     #[test]
     fn sizes_read_as_people_write_them() {
-        for (text, bytes) in [("64KiB", 65_536), ("256MiB", 268_435_456), ("1GiB", 1 << 30), ("1kB", 1000), ("7B", 7)] {
+        for (text, bytes) in
+            [("64KiB", 65_536), ("256MiB", 268_435_456), ("1GiB", 1 << 30), ("1kB", 1000), ("7B", 7)]
+        {
             let size: Size = text.parse().unwrap();
             assert_eq!(size.bytes(), bytes, "{text}");
             assert_eq!(size.to_string().parse::<Size>().unwrap(), size);

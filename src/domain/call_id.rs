@@ -77,8 +77,25 @@ mod tests {
         }
         let long = format!("call_{}", "x".repeat(65));
         for bad in [
-            "", "call_", "call", "CALL_1", "Call_1", "call_1_", "call_-1", "call_1.css", "call_1;x", "call_%31",
-            "call_1 ", " call_1", "call_1\0", "call_1\n", "call_١", "call_１", "inv_1", "call_..", &long,
+            "",
+            "call_",
+            "call",
+            "CALL_1",
+            "Call_1",
+            "call_1_",
+            "call_-1",
+            "call_1.css",
+            "call_1;x",
+            "call_%31",
+            "call_1 ",
+            " call_1",
+            "call_1\0",
+            "call_1\n",
+            "call_١",
+            "call_１",
+            "inv_1",
+            "call_..",
+            &long,
         ] {
             assert_eq!(CallId::parse(bad.as_bytes()), Err(InvalidCallId), "{bad:?}");
         }

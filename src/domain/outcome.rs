@@ -224,7 +224,9 @@ impl Story {
             Self::Stale { reason: StaleReason::WhileRevalidate, .. } => Some("stale-while-revalidate"),
             Self::Stale { reason: StaleReason::IfError, .. } => Some("stale-if-error"),
             Self::Forwarded { landing: Landing::NotStored { why, .. }, .. } => Some(why.label()),
-            Self::Hit { .. } | Self::Stale { reason: StaleReason::Tolerated, .. } | Self::Forwarded { .. } => None,
+            Self::Hit { .. }
+            | Self::Stale { reason: StaleReason::Tolerated, .. }
+            | Self::Forwarded { .. } => None,
         }
     }
 }
@@ -234,7 +236,9 @@ impl fmt::Display for Story {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("credira-gateway; ")?;
         match self {
-            Self::Hit { ttl } | Self::Negative { ttl } | Self::Stale { ttl, .. } => write!(f, "hit; ttl={ttl}")?,
+            Self::Hit { ttl } | Self::Negative { ttl } | Self::Stale { ttl, .. } => {
+                write!(f, "hit; ttl={ttl}")?
+            }
             Self::Forwarded { forward, landing, .. } => {
                 write!(f, "fwd={}", forward.token())?;
                 match landing {

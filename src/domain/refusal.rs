@@ -96,7 +96,9 @@ impl Refusal {
             Self::Unauthorized => "UNAUTHORIZED",
             Self::NoRoute => "NOT_FOUND",
             Self::Method => "METHOD_NOT_ALLOWED",
-            Self::TenantLimit { .. } | Self::UpstreamBudget { .. } | Self::UpstreamPaused { .. } => "RATE_LIMITED",
+            Self::TenantLimit { .. } | Self::UpstreamBudget { .. } | Self::UpstreamPaused { .. } => {
+                "RATE_LIMITED"
+            }
             Self::Internal => "INTERNAL",
             Self::UpstreamFailed | Self::UpstreamKeyRejected | Self::UpstreamStatus(_) => "UPSTREAM_ERROR",
             Self::UpstreamUnavailable { .. } => "UPSTREAM_UNAVAILABLE",
@@ -198,7 +200,8 @@ mod tests {
 
     #[test]
     fn retry_after_is_rounded_up_to_whole_seconds() {
-        let after = |millis| Refusal::TenantLimit { retry_after: Duration::from_millis(millis) }.retry_after();
+        let after =
+            |millis| Refusal::TenantLimit { retry_after: Duration::from_millis(millis) }.retry_after();
         assert_eq!(after(0), Some(1));
         assert_eq!(after(1), Some(1));
         assert_eq!(after(1000), Some(1));

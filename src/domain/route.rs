@@ -117,9 +117,21 @@ mod tests {
     #[test]
     fn any_other_path_is_404_before_the_method_is_looked_at() {
         for path in [
-            "/", "/v1", "/v1/calls", "/v1/calls/", "//v1/calls/call_1", "/v1//calls/call_1", "/v1/calls//call_1",
-            "/v1/calls/call_1/", "/v1/calls/./call_1", "/v1/calls/../calls/call_1", "/V1/calls/call_1",
-            "/v1/Calls/call_1", "/v1/calls/call_1/x", "/metrics", "/v1/calls/a/b?x=1",
+            "/",
+            "/v1",
+            "/v1/calls",
+            "/v1/calls/",
+            "//v1/calls/call_1",
+            "/v1//calls/call_1",
+            "/v1/calls//call_1",
+            "/v1/calls/call_1/",
+            "/v1/calls/./call_1",
+            "/v1/calls/../calls/call_1",
+            "/V1/calls/call_1",
+            "/v1/Calls/call_1",
+            "/v1/calls/call_1/x",
+            "/metrics",
+            "/v1/calls/a/b?x=1",
         ] {
             assert_eq!(of("GET", path), Err(Refusal::NoRoute), "{path}");
             assert_eq!(of("POST", path), Err(Refusal::NoRoute), "{path}");
@@ -129,8 +141,21 @@ mod tests {
     #[test]
     fn one_segment_that_is_no_id_is_400() {
         for segment in [
-            "..", "..%2f", "%2e%2e", "call_1%2F", "call_1%5c", "call_1\\", "call_%31", "call_1%00", "call_1%0d%0a",
-            "call_1;jsessionid=1", "call_1.css", "call_", "Call_1", "call_%EF%BC%91", "call_%252e",
+            "..",
+            "..%2f",
+            "%2e%2e",
+            "call_1%2F",
+            "call_1%5c",
+            "call_1\\",
+            "call_%31",
+            "call_1%00",
+            "call_1%0d%0a",
+            "call_1;jsessionid=1",
+            "call_1.css",
+            "call_",
+            "Call_1",
+            "call_%EF%BC%91",
+            "call_%252e",
         ] {
             assert_eq!(of("GET", &format!("/v1/calls/{segment}")), Err(Refusal::CallIdFormat), "{segment}");
         }

@@ -78,9 +78,10 @@ impl fmt::Debug for TokenHash {
 pub fn is_token68(bytes: &[u8]) -> bool {
     let body = bytes.iter().rposition(|b| *b != b'=').map_or(0, |last| last + 1);
     body > 0
-        && bytes.iter().take(body).all(|b| {
-            b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
-        })
+        && bytes
+            .iter()
+            .take(body)
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'+' | b'/'))
 }
 
 #[cfg(test)]

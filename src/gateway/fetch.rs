@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 
 use crate::cache::{
-    Answer, AnswerVerdict, Boarding, Entry, Generation, Landed, Pilot, Ruling, Storing, Validators,
-    Yield, judge_answer, settle,
+    Answer, AnswerVerdict, Boarding, Entry, Generation, Landed, Pilot, Ruling, Storing, Validators, Yield,
+    judge_answer, settle,
 };
 use crate::clock::{self, Instant};
 use crate::config::Cache as Policy;
@@ -91,7 +91,8 @@ impl Errand {
 
     async fn fetch(&self, urgency: Urgency) -> Result<AnswerVerdict, Failure> {
         let upstream = self.subject.tenant.upstream();
-        let Fetched { answer, connection } = upstream.fetch(&self.ask, urgency, self.subject.deadline).await?;
+        let Fetched { answer, connection } =
+            upstream.fetch(&self.ask, urgency, self.subject.deadline).await?;
         let verdict = self.judge(answer).await;
         if let AnswerVerdict::Ruled(_, Ruling::Refuse { why: NotStored::Identity, .. }) = &verdict {
             connection.poison();
@@ -111,7 +112,8 @@ impl Errand {
         let (ask, entry, policy) = (self.ask.clone(), self.entry.clone(), Arc::clone(&self.subject.policy));
         let jitter = fastrand::u16(0..=1000);
         let small = answer.body.len() <= OFF_RUNTIME_BYTES;
-        let judge = move || judge_answer(&answer, &ask.id, entry.as_deref(), &ask.validators, &policy, jitter);
+        let judge =
+            move || judge_answer(&answer, &ask.id, entry.as_deref(), &ask.validators, &policy, jitter);
         if small {
             return judge();
         }

@@ -60,7 +60,8 @@ pub fn decide(entry: Option<Arc<Entry>>, demand: &Demand, policy: &Policy, now: 
         (reckoning.is_fresh() || !entry.is_missing()).then_some((entry, reckoning))
     });
     let Some((entry, reckoning)) = judged else {
-        let question = Question { forward: Forward::UriMiss, entry: None, fallback: Fallback::Allowed, storing };
+        let question =
+            Question { forward: Forward::UriMiss, entry: None, fallback: Fallback::Allowed, storing };
         return ask(question, demand);
     };
     let served = |entry: Arc<Entry>, story| Served { age: reckoning.age().as_secs(), entry, story };
@@ -71,7 +72,9 @@ pub fn decide(entry: Option<Arc<Entry>>, demand: &Demand, policy: &Policy, now: 
         Verdict::Renew => {
             Step::Renew(served(entry, Story::Stale { ttl, reason: StaleReason::WhileRevalidate }))
         }
-        Verdict::Tolerated => Step::Serve(served(entry, Story::Stale { ttl, reason: StaleReason::Tolerated })),
+        Verdict::Tolerated => {
+            Step::Serve(served(entry, Story::Stale { ttl, reason: StaleReason::Tolerated }))
+        }
         Verdict::Fetch { forward, fallback } => {
             // A remembered 404 has nothing to validate.
             let entry = Some(entry).filter(|entry| !entry.is_missing());

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use http::header::{
-    AGE, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, DATE, ETAG, EXPIRES,
-    RETRY_AFTER, VARY, VIA, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    AGE, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, DATE, ETAG,
+    EXPIRES, RETRY_AFTER, VARY, VIA, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 
@@ -103,7 +103,8 @@ impl<B> Writer<'_, B> {
             && Conditions::read(self.request.headers())
                 .is_some_and(|conditions| reply.with_validators(|validators| conditions.are_met(validators)));
         if known {
-            let dropped: Vec<_> = headers.keys().filter(|name| !IN_304.contains(name) && **name != AGE).cloned().collect();
+            let dropped: Vec<_> =
+                headers.keys().filter(|name| !IN_304.contains(name) && **name != AGE).cloned().collect();
             for name in dropped {
                 headers.remove(name);
             }

@@ -172,7 +172,8 @@ impl Gateway {
                 Ok(serve(served, record))
             }
             Step::NotCached(forward) => {
-                record.story = Some(Story::Forwarded { forward, landing: Landing::NotSent, collapsed: false });
+                record.story =
+                    Some(Story::Forwarded { forward, landing: Landing::NotSent, collapsed: false });
                 Err(Refusal::NotCached)
             }
             Step::Ask(question) => {
@@ -238,7 +239,12 @@ impl Gateway {
 }
 
 /// What a client gets from a fetch that has landed: its yield, or a stale entry if that is better.
-fn finish(landed: Landed, question: &Question, subject: &Subject, record: &mut Record) -> Result<Found, Refusal> {
+fn finish(
+    landed: Landed,
+    question: &Question,
+    subject: &Subject,
+    record: &mut Record,
+) -> Result<Found, Refusal> {
     let now = clock::now();
     if landed.is_failure()
         && let Some(served) = fall_back(question, &subject.policy, now)

@@ -41,7 +41,14 @@ impl Contract {
     }
 
     /// Answers `METHOD PATH` with this `Authorization`. `number` tells answers apart in `meta`.
-    pub fn answer(&self, method: &str, path: &str, authorization: Option<&str>, now: Timestamp, number: u64) -> Reply {
+    pub fn answer(
+        &self,
+        method: &str,
+        path: &str,
+        authorization: Option<&str>,
+        now: Timestamp,
+        number: u64,
+    ) -> Reply {
         let error = |status, code, message| error(status, code, message, now, number);
         if !self.takes(authorization) {
             return error(401, "UNAUTHORIZED", "Invalid or missing API key");
@@ -115,7 +122,13 @@ mod tests {
     use super::*;
 
     fn ask(path: &str) -> Reply {
-        Contract::default().answer("GET", path, Some("Bearer any"), "2024-06-01T12:00:00Z".parse().unwrap(), 7)
+        Contract::default().answer(
+            "GET",
+            path,
+            Some("Bearer any"),
+            "2024-06-01T12:00:00Z".parse().unwrap(),
+            7,
+        )
     }
 
     fn data(reply: &Reply) -> serde_json::Value {
@@ -126,7 +139,10 @@ mod tests {
     fn a_call_is_a_function_of_its_id() {
         let (one, same, other) = (ask("/v1/calls/call_1"), ask("/v1/calls/call_1"), ask("/v1/calls/call_2"));
         assert_eq!((one.status, &one), (200, &same));
-        assert_eq!((data(&one)["id"].as_str(), data(&one)["status"].as_str()), (Some("call_1"), Some("completed")));
+        assert_eq!(
+            (data(&one)["id"].as_str(), data(&one)["status"].as_str()),
+            (Some("call_1"), Some("completed"))
+        );
         assert_ne!(data(&one)["invoice_id"], data(&other)["invoice_id"]);
         assert_eq!(data(&one).as_object().unwrap().len(), 25, "the vendor's 25 fields");
     }
@@ -152,6 +168,9 @@ mod tests {
         let status = |line| contract.answer("GET", "/v1/calls/call_1", line, Timestamp::UNIX_EPOCH, 0).status;
         assert_eq!([status(Some("Bearer k1")), status(Some("Bearer k2"))], [200, 200]);
         assert_eq!([status(Some("Bearer k3")), status(Some("k1")), status(None)], [401, 401, 401]);
-        assert_eq!(Contract::default().answer("GET", "/v1/calls/call_1", None, Timestamp::UNIX_EPOCH, 0).status, 401);
+        assert_eq!(
+            Contract::default().answer("GET", "/v1/calls/call_1", None, Timestamp::UNIX_EPOCH, 0).status,
+            401
+        );
     }
 }

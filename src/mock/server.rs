@@ -95,7 +95,9 @@ async fn accept(listener: TcpListener, behaviour: Arc<Behaviour>, tasks: TaskTra
                 async move { Ok::<_, Infallible>(behaviour.answer(&request).await) }
             });
             // A client that breaks off is its own affair.
-            let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+            let _ = auto::Builder::new(TokioExecutor::new())
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
         });
     }
 }
@@ -116,7 +118,8 @@ impl Behaviour {
             self.contract.answer(request.method().as_str(), target, authorization, now, number)
         };
         let mut response = Response::new(Full::new(Bytes::from(reply.body)));
-        *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.status_mut() =
+            StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Ok(id) = HeaderValue::try_from(format!("req_{number:09}")) {

@@ -55,11 +55,17 @@ impl Protocol {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         // Our own patience covers heads; the library's timer would be set anew for each request.
         let http1 = &mut builder.http1();
-        http1.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(max_header_bytes).max_headers(MAX_HEADERS);
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(None)
+            .max_buf_size(max_header_bytes)
+            .max_headers(MAX_HEADERS);
         let list_size = u32::try_from(max_header_bytes).unwrap_or(u32::MAX);
         let http2 = &mut builder.http2();
         http2.timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS).max_header_list_size(list_size);
-        http2.max_pending_accept_reset_streams(MAX_PENDING_RESETS).max_local_error_reset_streams(MAX_PROVOKED_RESETS);
+        http2
+            .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+            .max_local_error_reset_streams(MAX_PROVOKED_RESETS);
         Self { builder, timeouts }
     }
 

@@ -21,7 +21,8 @@ impl Listener {
     /// Binds. The error names the address.
     pub async fn bind(address: &Address) -> io::Result<Self> {
         let Address::Tcp(wanted) = address;
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
+        let named =
+            |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
         let socket = TcpListener::bind(wanted).await.map_err(named)?;
         let bound = socket.local_addr().map_err(named)?;
         Ok(Self { socket, address: Address::Tcp(bound) })

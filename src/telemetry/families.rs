@@ -2,7 +2,9 @@
 //! process, in Prometheus' own types.
 
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Counter as CounterValue, Gauge as GaugeValue, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{
+    Counter as CounterValue, Gauge as GaugeValue, LabelPair, Metric, MetricFamily, MetricType,
+};
 
 use super::metrics::Shared;
 use super::tenant::TenantMetrics;
@@ -132,18 +134,29 @@ fn tenant_series(name: &str, metrics: &TenantMetrics, series: &mut Series) {
                 series.push(&[("code", &code), ("tenant", tenant)], count.into());
             }
         }
-        "cache_requests_total" => labelled(series, "outcome", tenant, metrics.lookups().map(|(k, n)| (k.label(), n))),
+        "cache_requests_total" => {
+            labelled(series, "outcome", tenant, metrics.lookups().map(|(k, n)| (k.label(), n)))
+        }
         "cache_refusals_total" => {
             labelled(series, "reason", tenant, metrics.not_stored().map(|(k, n)| (k.label(), n)));
         }
-        "cache_evictions_total" => labelled(series, "cause", tenant, metrics.evictions().map(|(k, n)| (k.label(), n))),
-        "rate_limited_total" => labelled(series, "limit", tenant, metrics.rate_limited().map(|(k, n)| (k.label(), n))),
+        "cache_evictions_total" => {
+            labelled(series, "cause", tenant, metrics.evictions().map(|(k, n)| (k.label(), n)))
+        }
+        "rate_limited_total" => {
+            labelled(series, "limit", tenant, metrics.rate_limited().map(|(k, n)| (k.label(), n)))
+        }
         _ => {}
     }
 }
 
 /// A series for each value of one closed label beside the tenant.
-fn labelled(series: &mut Series, label: &str, tenant: &str, counts: impl Iterator<Item = (&'static str, u64)>) {
+fn labelled(
+    series: &mut Series,
+    label: &str,
+    tenant: &str,
+    counts: impl Iterator<Item = (&'static str, u64)>,
+) {
     for (value, count) in counts {
         // Labels stand in the order of their names, as the registry wants them.
         let mut labels = [(label, value), ("tenant", tenant)];

@@ -56,7 +56,8 @@ impl LogDrops {
 /// Starts logging as configured, for the whole process. `rust_log` is the value of `RUST_LOG`, which
 /// wins over the configured level; one that can't be read is warned of.
 pub fn start(log: &Log, rust_log: Option<&str>) -> LogGuard {
-    let queue = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUE_LINES).thread_name("log");
+    let queue =
+        NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUE_LINES).thread_name("log");
     let (writer, worker) = queue.finish(std::io::stderr());
     let drops = LogDrops(Some(writer.error_counter()));
     let wanted = rust_log.map(Targets::from_str);
@@ -65,7 +66,8 @@ pub fn start(log: &Log, rust_log: Option<&str>) -> LogGuard {
         Some(Err(_)) | None => Targets::new().with_default(level(log.level)),
     };
     let own = filter_fn(|metadata| metadata.target().starts_with(OWN_TARGET));
-    let subscriber = tracing_subscriber::registry().with(lines(log.format, writer).with_filter(filter.and(own)));
+    let subscriber =
+        tracing_subscriber::registry().with(lines(log.format, writer).with_filter(filter.and(own)));
     // A second start in one process, as tests have it, leaves the first in place.
     let _ = subscriber.try_init();
     if let Some(Err(_)) = wanted {
@@ -80,10 +82,13 @@ where
 {
     match format {
         LogFormat::Json => {
-            let layer = fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
+            let layer =
+                fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
             layer.with_writer(writer).boxed()
         }
-        LogFormat::Text => fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(writer).boxed(),
+        LogFormat::Text => {
+            fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(writer).boxed()
+        }
     }
 }
 

@@ -16,7 +16,8 @@ use crate::domain::{Outcome, RouteLabel};
 
 /// Seconds. A hit takes some 20 µs, a fetch 10 ms to 10 s.
 const BUCKETS: [f64; 17] = [
-    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0,
 ];
 
 /// The numbers that both the request path and the scrape reach.
@@ -119,7 +120,8 @@ impl Metrics {
     pub fn text(&self) -> Vec<u8> {
         let mut text = Vec::new();
         // Writing into memory fails only for a family without series, and then what is there is there.
-        let families: Vec<_> = self.registry.gather().into_iter().filter(|f| !f.get_metric().is_empty()).collect();
+        let families: Vec<_> =
+            self.registry.gather().into_iter().filter(|f| !f.get_metric().is_empty()).collect();
         let _ = TextEncoder::new().encode(&families, &mut text);
         text
     }
@@ -158,7 +160,9 @@ mod tests {
             let line = format!("credira_gateway_{line}");
             assert!(text.lines().any(|have| have == line), "{line} in\n{text}");
         }
-        assert!(text.contains("process_resident_memory_bytes") && text.contains("credira_gateway_build_info{"));
+        assert!(
+            text.contains("process_resident_memory_bytes") && text.contains("credira_gateway_build_info{")
+        );
     }
 
     #[test]

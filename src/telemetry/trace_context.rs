@@ -56,7 +56,9 @@ fn is_traceparent(bytes: &[u8]) -> bool {
         })
     };
     let (version, trace, span, flags) = (field(2), field(32), field(16), field(2));
-    let (Some(version), Some(trace), Some(span), Some(_)) = (version, trace, span, flags) else { return false };
+    let (Some(version), Some(trace), Some(span), Some(_)) = (version, trace, span, flags) else {
+        return false;
+    };
     let some = |id: &str| id.bytes().any(|b| b != b'0');
     version != "ff" && some(trace) && some(span) && (version != "00" || fields.next().is_none())
 }
@@ -81,7 +83,8 @@ mod tests {
 
     #[test]
     fn a_well_formed_trace_is_passed_on() {
-        let context = TraceContext::read(&headers(&[("traceparent", GOOD), ("tracestate", "a=1,b=2")])).unwrap();
+        let context =
+            TraceContext::read(&headers(&[("traceparent", GOOD), ("tracestate", "a=1,b=2")])).unwrap();
         assert_eq!(context.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
         let mut out = HeaderMap::new();
         context.write(&mut out);

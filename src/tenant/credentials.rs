@@ -42,8 +42,21 @@ mod tests {
     fn anything_else_names_nobody() {
         let long = format!("Bearer {}", "a".repeat(506));
         for line in [
-            "", "Bearer", "Bearer ", "Bearer  abc", "Bearer\tabc", " Bearer abc", "Bearer abc ", "Bearer abc,def",
-            "Bearer abc def", "Basic abc", "Bearerabc", "abc", "Bearer abc\u{e9}", "Bearer, Bearer abc", &long,
+            "",
+            "Bearer",
+            "Bearer ",
+            "Bearer  abc",
+            "Bearer\tabc",
+            " Bearer abc",
+            "Bearer abc ",
+            "Bearer abc,def",
+            "Bearer abc def",
+            "Basic abc",
+            "Bearerabc",
+            "abc",
+            "Bearer abc\u{e9}",
+            "Bearer, Bearer abc",
+            &long,
         ] {
             assert_eq!(hash_of(&[line.as_bytes()]), None, "{line:?}");
         }

@@ -47,7 +47,8 @@ impl<F: Future> Service<F> for Run {
     }
 }
 
-type Running<F> = futures_util::future::Map<F, fn(<F as Future>::Output) -> Result<<F as Future>::Output, Infallible>>;
+type Running<F> =
+    futures_util::future::Map<F, fn(<F as Future>::Output) -> Result<<F as Future>::Output, Infallible>>;
 
 #[cfg(test)]
 mod tests {

@@ -79,12 +79,16 @@ impl Breaker {
     pub fn admit(&mut self, now: Instant) -> Admission {
         match self.state {
             State::Closed => Admission::Pass,
-            State::Open { until } if now < until => Admission::Refuse { retry_after: until.duration_since(now) },
+            State::Open { until } if now < until => {
+                Admission::Refuse { retry_after: until.duration_since(now) }
+            }
             State::Open { .. } | State::HalfOpen { probing: Probing::No } => {
                 self.state = State::HalfOpen { probing: Probing::Yes };
                 Admission::Probe
             }
-            State::HalfOpen { probing: Probing::Yes } => Admission::Refuse { retry_after: Duration::from_secs(1) },
+            State::HalfOpen { probing: Probing::Yes } => {
+                Admission::Refuse { retry_after: Duration::from_secs(1) }
+            }
         }
     }
 
@@ -195,7 +199,9 @@ impl Window {
     }
 
     fn totals(&self) -> (u64, u64) {
-        self.slots.iter().fold((0, 0), |(good, bad), slot| (good + u64::from(slot.good), bad + u64::from(slot.bad)))
+        self.slots
+            .iter()
+            .fold((0, 0), |(good, bad), slot| (good + u64::from(slot.good), bad + u64::from(slot.bad)))
     }
 }
 

@@ -99,7 +99,9 @@ impl Failure {
     /// What a client is told.
     pub const fn refusal(&self) -> Refusal {
         match *self {
-            Self::Broken(Broken::Timeout | Broken::ConnectTimeout) | Self::NoConnection => Refusal::UpstreamTimeout,
+            Self::Broken(Broken::Timeout | Broken::ConnectTimeout) | Self::NoConnection => {
+                Refusal::UpstreamTimeout
+            }
             Self::Broken(
                 Broken::Connect
                 | Broken::Stale
@@ -156,8 +158,12 @@ impl Drop for Leave<'_> {
                 "the upstream keeps failing for this tenant: its breaker is open. Lookups are answered from the cache, \
                  or 503; single requests will try whether it is back"
             ),
-            Some(Change::Closed) => tracing::info!(tenant, "the upstream is back: the tenant's breaker is closed"),
-            Some(Change::Reopened) => tracing::debug!(tenant, "the upstream still fails: the breaker stays open"),
+            Some(Change::Closed) => {
+                tracing::info!(tenant, "the upstream is back: the tenant's breaker is closed")
+            }
+            Some(Change::Reopened) => {
+                tracing::debug!(tenant, "the upstream still fails: the breaker stays open")
+            }
             None => {}
         }
     }
@@ -280,7 +286,9 @@ impl Upstream {
         let mut stale = 0;
         loop {
             match self.exchange(ask, lent, deadline).await {
-                Err(Failure::Broken(Broken::Stale)) if stale < self.parts.settings.max_connections => stale += 1,
+                Err(Failure::Broken(Broken::Stale)) if stale < self.parts.settings.max_connections => {
+                    stale += 1
+                }
                 result => return result,
             }
         }

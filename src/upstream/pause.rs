@@ -73,7 +73,9 @@ mod tests {
         assert_eq!(taken(Some("Mon, 15 Jan 2024 10:30:20 GMT")), 20);
         assert_eq!(taken(Some("1000000000")), 300);
         assert_eq!(taken(Some("99999999999999999999999")), 300);
-        for nonsense in [None, Some("-5"), Some("soon"), Some(""), Some("0"), Some("Mon, 15 Jan 2024 10:00:00 GMT")] {
+        for nonsense in
+            [None, Some("-5"), Some("soon"), Some(""), Some("0"), Some("Mon, 15 Jan 2024 10:00:00 GMT")]
+        {
             assert_eq!(taken(nonsense), 1, "{nonsense:?}");
         }
     }

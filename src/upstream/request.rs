@@ -2,7 +2,9 @@
 //! validators that the upstream itself gave. Nothing else of what a client sent is in it, but for the
 //! request ID and the trace.
 
-use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, IF_MODIFIED_SINCE, IF_NONE_MATCH, USER_AGENT, VIA};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, IF_MODIFIED_SINCE, IF_NONE_MATCH, USER_AGENT, VIA,
+};
 use http::{HeaderValue, Request};
 
 use crate::cache::{OUR_VIA, Validators, X_REQUEST_ID};
@@ -24,7 +26,8 @@ pub struct Ask {
 }
 
 /// Our name and version.
-const OUR_USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("credira-gateway/", env!("CARGO_PKG_VERSION")));
+const OUR_USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("credira-gateway/", env!("CARGO_PKG_VERSION")));
 /// Bodies are passed byte for byte, so they must come as they are.
 const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");

@@ -32,7 +32,14 @@ pub enum Decision {
 
 /// Decides after attempt number `made` (from 1) of at most `max`. `jitter` is 0 to 1: pauses are
 /// spread over their upper half, so that what failed together isn't repeated together.
-pub fn decide(attempt: Attempt, made: u32, max: u32, jitter: f64, now: Instant, deadline: Instant) -> Decision {
+pub fn decide(
+    attempt: Attempt,
+    made: u32,
+    max: u32,
+    jitter: f64,
+    now: Instant,
+    deadline: Instant,
+) -> Decision {
     if made >= max || !is_safe(attempt) {
         return Decision::Stop;
     }

@@ -184,10 +184,13 @@ impl Transport for Network {
     }
 }
 
-/// Two lengths, or a length and a coding: the next reader may see another body (RFC 9112 section 6.3).
+/// Two lengths, a list of them, or a length and a coding: the next reader may see another body (RFC
+/// 9112 section 6.3).
 fn is_ambiguous(headers: &HeaderMap) -> bool {
-    let lengths = headers.get_all(CONTENT_LENGTH).iter().count();
-    lengths > 1 || (lengths == 1 && headers.contains_key(TRANSFER_ENCODING))
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(length) = lengths.next() else { return false };
+    let plain = length.as_bytes().iter().all(u8::is_ascii_digit);
+    !plain || lengths.next().is_some() || headers.contains_key(TRANSFER_ENCODING)
 }
 
 fn classify(error: &Error) -> Broken {

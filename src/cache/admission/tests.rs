@@ -14,7 +14,8 @@ fn id() -> CallId {
 }
 
 const CALL: &str = r#"{"success":true,"data":{"id":"call_1","status":"completed","end_time":"2024-01-01T00:00:00Z"},"meta":{}}"#;
-const MISSING: &str = r#"{"success":false,"error":{"code":"NOT_FOUND","message":"Call not found"},"meta":{}}"#;
+const MISSING: &str =
+    r#"{"success":false,"error":{"code":"NOT_FOUND","message":"Call not found"},"meta":{}}"#;
 
 fn answer(status: u16, headers: &[(&'static str, &str)], body: &str) -> Answer {
     let now = clock::now();
@@ -79,7 +80,8 @@ fn the_upstreams_own_validators_are_kept_and_sent() {
 
 #[test]
 fn a_tag_of_our_own_is_of_the_data_alone() {
-    let with_meta = |meta: &str| CALL.replace(r#""meta":{}"#, &format!(r#""meta":{{"request_id":"{meta}"}}"#));
+    let with_meta =
+        |meta: &str| CALL.replace(r#""meta":{}"#, &format!(r#""meta":{{"request_id":"{meta}"}}"#));
     let tag = |body: &str| stored(rule(200, &[], body)).reply.field(&ETAG).unwrap();
     assert_eq!(tag(&with_meta("a")), tag(&with_meta("b")));
     assert_ne!(tag(CALL), tag(&CALL.replace("2024-01-01", "2024-01-02")));
@@ -87,7 +89,9 @@ fn a_tag_of_our_own_is_of_the_data_alone() {
 
 #[test]
 fn only_the_exact_status_is_stored() {
-    for status in ["\"Completed\"", "\"completed \"", "\"in_progress\"", "null", "[\"completed\"]", "1", "\"\""] {
+    for status in
+        ["\"Completed\"", "\"completed \"", "\"in_progress\"", "null", "[\"completed\"]", "1", "\"\""]
+    {
         let ruling = rule(200, &[], &CALL.replace("\"completed\"", status));
         assert_eq!(passed(&ruling), Some((NotStored::NotCompleted, Older::Goes)), "{status}");
     }
@@ -148,10 +152,17 @@ fn duplicate_keys_are_passed_and_not_stored() {
 #[test]
 fn the_upstream_may_forbid_storing() {
     for line in ["no-store", "NO-STORE", "max-age=60, no-store", "private, no-store"] {
-        assert_eq!(passed(&rule(200, &[("cache-control", line)], CALL)), Some((NotStored::NoStore, Older::Goes)));
+        assert_eq!(
+            passed(&rule(200, &[("cache-control", line)], CALL)),
+            Some((NotStored::NoStore, Older::Goes))
+        );
     }
     for vary in ["*", "Accept, *", "*,Accept"] {
-        assert_eq!(passed(&rule(200, &[("vary", vary)], CALL)), Some((NotStored::Vary, Older::Goes)), "{vary}");
+        assert_eq!(
+            passed(&rule(200, &[("vary", vary)], CALL)),
+            Some((NotStored::Vary, Older::Goes)),
+            "{vary}"
+        );
     }
     let mut ignoring = policy();
     ignoring.upstream_cache_control = crate::config::CacheControl::Ignore;
@@ -183,13 +194,25 @@ fn other_successes_are_passed_and_redirects_refused() {
     }
     for status in [101, 300, 301, 302, 303, 304, 307, 308] {
         let ruling = rule(status, &[("location", "http://evil.example/")], "");
-        assert_eq!(refused(&ruling), Some((Refusal::UpstreamFailed, NotStored::Status, Older::Stays)), "{status}");
+        assert_eq!(
+            refused(&ruling),
+            Some((Refusal::UpstreamFailed, NotStored::Status, Older::Stays)),
+            "{status}"
+        );
     }
 }
 
 #[test]
 fn errors_keep_their_status_and_their_body_if_it_is_json() {
-    for (status, older) in [(400, Older::Stays), (403, Older::Goes), (409, Older::Stays), (410, Older::Goes), (429, Older::Stays), (500, Older::Stays), (503, Older::Stays)] {
+    for (status, older) in [
+        (400, Older::Stays),
+        (403, Older::Goes),
+        (409, Older::Stays),
+        (410, Older::Goes),
+        (429, Older::Stays),
+        (500, Older::Stays),
+        (503, Older::Stays),
+    ] {
         assert_eq!(passed(&rule(status, &[], MISSING)), Some((NotStored::Status, older)), "{status}");
         let code = StatusCode::from_u16(status).unwrap();
         let replaced = Some((Refusal::UpstreamStatus(code), NotStored::Status, older));
@@ -205,7 +228,10 @@ fn only_the_upstreams_own_404_is_remembered() {
     assert!(entry.is_missing());
     assert_eq!((entry.reply.status(), entry.reply.body()), (StatusCode::NOT_FOUND, Bytes::from(MISSING)));
     assert_eq!(passed(&rule(404, &[], "{}")), Some((NotStored::Status, Older::Goes)));
-    assert_eq!(passed(&rule(404, &[("cache-control", "no-store")], MISSING)), Some((NotStored::NoStore, Older::Goes)));
+    assert_eq!(
+        passed(&rule(404, &[("cache-control", "no-store")], MISSING)),
+        Some((NotStored::NoStore, Older::Goes))
+    );
     assert!(refused(&rule(404, &[], "<html>")).is_some());
     let mut off = policy();
     off.not_found_ttl = Duration::ZERO;
@@ -227,7 +253,8 @@ fn a_304_renews_and_updates_the_headers_rfc_9111_4_3_4() {
 
 #[test]
 fn a_304_without_a_word_keeps_what_the_200_said() {
-    let entry = stored(rule(200, &[("etag", "\"v1\""), ("cache-control", "max-age=7, must-revalidate")], CALL));
+    let entry =
+        stored(rule(200, &[("etag", "\"v1\""), ("cache-control", "max-age=7, must-revalidate")], CALL));
     let answer = answer(304, &[], "");
     let Renewal::Renewed(renewed) = renew(&entry, &answer, &policy(), 0) else { panic!("forbidden") };
     let reckoning = Reckoning::of(&renewed.facts, &policy(), answer.exchange.received);

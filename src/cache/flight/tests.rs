@@ -166,7 +166,9 @@ fn no_interleaving_fetches_twice_what_was_stored_once() {
         let table: Table = Flights::new();
         let store = Arc::new(Mutex::new(None::<&'static str>));
         let fetches = Arc::new(loom::sync::atomic::AtomicUsize::new(0));
-        let ask = |table: &Table, store: &Arc<Mutex<Option<&'static str>>>, fetches: &Arc<loom::sync::atomic::AtomicUsize>| {
+        let ask = |table: &Table,
+                   store: &Arc<Mutex<Option<&'static str>>>,
+                   fetches: &Arc<loom::sync::atomic::AtomicUsize>| {
             if let Boarding::Leader(pilot, _) = table.board(&1, Storing::Wanted, || *store.lock().unwrap()) {
                 fetches.fetch_add(1, loom::sync::atomic::Ordering::SeqCst);
                 pilot.land(|_| {

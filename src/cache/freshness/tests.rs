@@ -49,7 +49,8 @@ impl Case {
     }
 
     fn changed_ago(mut self, seconds: i64) -> Self {
-        self.changed = Changed::At(received_at().checked_sub(jiff::SignedDuration::from_secs(seconds)).unwrap());
+        self.changed =
+            Changed::At(received_at().checked_sub(jiff::SignedDuration::from_secs(seconds)).unwrap());
         self
     }
 
@@ -94,7 +95,14 @@ fn expires_counts_from_date_and_without_one_from_receipt_rfc_9111_4_2_1() {
 
 #[test]
 fn explicit_but_invalid_freshness_is_stale_never_the_default_rfc_9111_4_2_1() {
-    for line in ["max-age", "max-age=x", "max-age=-1", "max-age=1.5", "s-maxage=x, max-age=60", "max-age=60, max-age=x"] {
+    for line in [
+        "max-age",
+        "max-age=x",
+        "max-age=-1",
+        "max-age=1.5",
+        "s-maxage=x, max-age=60",
+        "max-age=60, max-age=x",
+    ] {
         assert!(!case().cache_control(line).after(0).is_fresh(), "{line}");
     }
     for date in ["0", "-1", "tomorrow", ""] {
@@ -155,7 +163,17 @@ fn fresh_means_that_the_lifetime_exceeds_the_age_rfc_9111_4_2() {
 #[test]
 fn ttl_is_positive_exactly_for_what_is_fresh() {
     let case = case().cache_control("max-age=60");
-    for (millis, ttl) in [(0, 60), (1, 60), (999, 60), (1000, 59), (59_999, 1), (60_000, 0), (60_001, 0), (61_000, -1), (62_500, -2)] {
+    for (millis, ttl) in [
+        (0, 60),
+        (1, 60),
+        (999, 60),
+        (1000, 59),
+        (59_999, 1),
+        (60_000, 0),
+        (60_001, 0),
+        (61_000, -1),
+        (62_500, -2),
+    ] {
         assert_eq!(case.after_millis(millis).ttl(), ttl, "{millis} ms");
     }
     let mut aged = self::case().cache_control("max-age=0");
@@ -198,11 +216,16 @@ fn no_cache_is_never_fresh_rfc_9111_5_2_2_4() {
 #[test]
 fn what_forbids_stale_answers_forbids_both_kinds_rfc_9111_5_2_2() {
     for line in ["must-revalidate", "proxy-revalidate", "s-maxage=1", "no-cache"] {
-        let reckoning = case().cache_control(&format!("max-age=1, stale-while-revalidate=99, stale-if-error=99, {line}"));
+        let reckoning =
+            case().cache_control(&format!("max-age=1, stale-while-revalidate=99, stale-if-error=99, {line}"));
         let reckoning = reckoning.after(2);
         assert!(!reckoning.may_serve_on_error(), "{line}");
         let verdict = judge(&reckoning, &Demand { max_stale: Some(u32::MAX), ..Demand::default() });
-        assert_eq!(verdict, Verdict::Fetch { forward: Forward::Stale, fallback: Fallback::Allowed }, "{line}");
+        assert_eq!(
+            verdict,
+            Verdict::Fetch { forward: Forward::Stale, fallback: Fallback::Allowed },
+            "{line}"
+        );
     }
 }
 
@@ -262,7 +285,11 @@ fn a_clients_directives_are_held_against_the_entry_rfc_9111_5_2_1() {
     assert_eq!(of(0, Demand { max_age: Some(0), ..none }), request);
     assert_eq!(of(10, Demand { min_fresh: Some(50), ..none }), Verdict::Fresh);
     assert_eq!(of(10, Demand { min_fresh: Some(51), ..none }), request);
-    assert_eq!(of(70, Demand { min_fresh: Some(0), ..none }), request, "stale, but usable without the demand");
+    assert_eq!(
+        of(70, Demand { min_fresh: Some(0), ..none }),
+        request,
+        "stale, but usable without the demand"
+    );
     assert_eq!(of(70, Demand { max_age: Some(100), ..none }), Verdict::Renew);
     let stale = Verdict::Fetch { forward: Forward::Stale, fallback: Fallback::Forbidden };
     assert_eq!(of(400, Demand { no_cache: true, ..none }), stale, "nothing usable was there to be forced");
@@ -271,7 +298,8 @@ fn a_clients_directives_are_held_against_the_entry_rfc_9111_5_2_1() {
 #[test]
 fn max_stale_accepts_what_is_beyond_revalidation_rfc_9111_5_2_1_2() {
     let case = case().cache_control("max-age=60");
-    let of = |seconds, most| judge(&case.after(seconds), &Demand { max_stale: Some(most), ..Demand::default() });
+    let of =
+        |seconds, most| judge(&case.after(seconds), &Demand { max_stale: Some(most), ..Demand::default() });
     assert_eq!(of(1000, 940), Verdict::Tolerated);
     assert_eq!(of(1000, u32::MAX), Verdict::Tolerated);
     assert_eq!(of(1000, 939), Verdict::Fetch { forward: Forward::Stale, fallback: Fallback::Allowed });
@@ -294,7 +322,10 @@ fn a_remembered_404_is_fresh_for_its_time_and_never_stale() {
     let exchange = Exchange { sent, received: sent, received_at: received_at() };
     let facts = Facts::gather(&headers, Some("100"), exchange, Kind::Missing, 1000);
     let after = |seconds| Reckoning::of(&facts, &policy(), sent + Duration::from_secs(seconds));
-    assert_eq!((after(0).lifetime, after(4).is_fresh(), after(5).is_fresh()), (Duration::from_secs(5), true, false));
+    assert_eq!(
+        (after(0).lifetime, after(4).is_fresh(), after(5).is_fresh()),
+        (Duration::from_secs(5), true, false)
+    );
     assert!(!after(6).may_serve_on_error() && judge(&after(6), &Demand::default()) != Verdict::Renew);
     assert_eq!(after(0).retention(&policy()).as_secs(), 5);
 }

@@ -1,0 +1,27 @@
+//! The real program over real sockets: one file a theme, one test a promise.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test that fails must stop, and tests may read the clock"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod admin;
+mod answers;
+mod caching;
+mod coalescing;
+mod commands;
+mod deadlines;
+mod drain;
+mod limits;
+mod logs;
+mod lookups;
+mod refusals;
+mod tenants;

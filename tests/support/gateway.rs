@@ -1,0 +1,160 @@
+//! A gateway in front of a scripted upstream.
+
+use std::io::Write;
+use std::net::SocketAddr;
+
+use super::client::{Client, Response};
+use super::program::{Program, program};
+use super::upstream::Upstream;
+
+/// The two tenants' tokens: `alpha`'s and `beta`'s.
+pub const TOKENS: [&str; 2] = ["token-of-alpha-0123456789abcdefghij", "token-of-beta-0123456789abcdefghijk"];
+/// Their upstream keys.
+pub const KEYS: [&str; 2] = ["upstream-key-of-alpha", "upstream-key-of-beta"];
+
+/// A configuration: the smallest that serves two tenants, and what a test adds.
+#[derive(Default)]
+pub struct Config {
+    sections: Vec<(String, String)>,
+    tenants: [String; 2],
+    environment: Vec<(String, String)>,
+}
+
+impl Config {
+    /// Adds lines to a section.
+    pub fn with(mut self, section: &str, lines: &str) -> Self {
+        self.sections.push((section.into(), lines.into()));
+        self
+    }
+
+    /// Adds lines to the entry of `alpha` (0) or `beta` (1).
+    pub fn tenant(mut self, place: usize, lines: &str) -> Self {
+        self.tenants[place] += lines;
+        self.tenants[place] += "\n";
+        self
+    }
+
+    /// Sets an environment variable.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// The file's text, for an upstream at this address.
+    pub fn text(&self, upstream: SocketAddr) -> String {
+        let mut sections = vec![
+            ("listen".to_owned(), "address = \"127.0.0.1:0\"".to_owned()),
+            ("admin".to_owned(), "address = \"127.0.0.1:0\"".to_owned()),
+            ("upstream".to_owned(), format!("base_url = \"http://{upstream}\"")),
+        ];
+        for (name, lines) in &self.sections {
+            match sections.iter_mut().find(|(have, _)| have == name) {
+                Some((_, text)) => {
+                    // A line of the test's own replaces the harness's.
+                    let own: Vec<_> = lines.lines().filter_map(|line| line.split(" =").next()).collect();
+                    let kept = text
+                        .lines()
+                        .filter(|line| !own.iter().any(|key| line.split(" =").next() == Some(key)));
+                    *text = kept.collect::<Vec<_>>().join("\n") + "\n" + lines;
+                }
+                None => sections.push((name.clone(), lines.clone())),
+            }
+        }
+        let mut text: String = sections.iter().map(|(name, lines)| format!("[{name}]\n{lines}\n")).collect();
+        for (name, (token, (key, lines))) in
+            ["alpha", "beta"].into_iter().zip(TOKENS.into_iter().zip(KEYS.into_iter().zip(&self.tenants)))
+        {
+            text += &format!("[[tenants]]\nname = \"{name}\"\n");
+            if !lines.contains("tokens = ") {
+                text += &format!("tokens = [{{ value = \"{token}\" }}]\n");
+            }
+            if !lines.contains("upstream_key = ") {
+                text += &format!("upstream_key = {{ value = \"{key}\" }}\n");
+            }
+            text += lines;
+        }
+        text
+    }
+
+    /// Starts the program with this configuration.
+    pub fn start(self, upstream: &Upstream) -> Gateway {
+        Gateway::start(&self, upstream.address())
+    }
+}
+
+/// A running gateway.
+pub struct Gateway {
+    pub process: Program,
+    pub data: SocketAddr,
+    pub admin: SocketAddr,
+    pub config: tempfile::NamedTempFile,
+}
+
+impl Gateway {
+    /// With nothing but the defaults.
+    pub fn plain(upstream: &Upstream) -> Self {
+        Config::default().start(upstream)
+    }
+
+    pub fn start(config: &Config, upstream: SocketAddr) -> Self {
+        let file = write_config(&config.text(upstream));
+        let mut command = program(&["serve", "--config", file.path().to_str().expect("UTF-8")]);
+        command.envs(config.environment.iter().cloned());
+        let process = Program::start(&mut command);
+        let data = listener(&process, "data");
+        let admin = listener(&process, "admin");
+        Self { process, data, admin, config: file }
+    }
+
+    pub fn connect(&self) -> Client {
+        Client::connect(self.data)
+    }
+
+    /// Looks a call up as `alpha`, on a connection of its own.
+    pub fn get(&self, id: &str) -> Response {
+        self.get_as(0, id, &[])
+    }
+
+    /// Looks a call up with further header lines.
+    pub fn get_with(&self, id: &str, lines: &[&str]) -> Response {
+        self.get_as(0, id, lines)
+    }
+
+    /// Looks a call up as one of the tenants.
+    pub fn get_as(&self, tenant: usize, id: &str, lines: &[&str]) -> Response {
+        self.connect().get(&format!("/v1/calls/{id}"), TOKENS[tenant], lines).read()
+    }
+
+    /// Asks the admin plane.
+    pub fn admin(&self, path: &str) -> Response {
+        Client::connect(self.admin).get(path, "", &[]).read()
+    }
+
+    /// The value of a series, as `cache_requests_total{outcome="hit",tenant="alpha"}`.
+    pub fn metric(&self, series: &str) -> f64 {
+        let text = self.admin("/metrics").text();
+        let name = format!("credira_gateway_{series} ");
+        let line = text.lines().find_map(|line| line.strip_prefix(&name));
+        line.unwrap_or_else(|| panic!("no {series} in\n{text}")).parse().expect("a number")
+    }
+
+    /// The lookups of `alpha` with this outcome.
+    pub fn outcomes(&self, outcome: &str) -> f64 {
+        self.metric(&format!("cache_requests_total{{outcome=\"{outcome}\",tenant=\"alpha\"}}"))
+    }
+}
+
+/// Writes a configuration to a file of its own.
+pub fn write_config(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::Builder::new().suffix(".toml").tempfile().expect("a file");
+    file.write_all(text.as_bytes()).expect("written");
+    file
+}
+
+fn listener(process: &Program, plane: &str) -> SocketAddr {
+    let line = process.err_line("about a listener", |line| {
+        line.contains("\"message\":\"listening\"") && line.contains(&format!("\"plane\":\"{plane}\""))
+    });
+    let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    line["address"].as_str().expect("an address").parse().expect("IP and port")
+}
