@@ -30,6 +30,7 @@ impl WallClock {
     }
 
     /// The machine's clock plus a number of seconds that can be changed at any time.
+    #[cfg(test)]
     pub fn stepped_by(seconds: Arc<AtomicI64>) -> Self {
         Self { step: Some(seconds) }
     }

@@ -4,12 +4,14 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::HOST;
+use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::config::Address;
 
@@ -50,18 +52,41 @@ impl fmt::Display for AskError {
 
 impl std::error::Error for AskError {}
 
-/// Asks the admin listener at `address`.
-pub async fn ask(address: &Address, method: Method, path: &str) -> Result<Asked, AskError> {
-    tokio::time::timeout(TIMEOUT, exchange(address, method, path)).await.map_err(|_| AskError::Timeout)?
+/// Asks the admin listener at `address`, with its token if it has one.
+pub async fn ask(
+    address: &Address,
+    method: Method,
+    path: &str,
+    token: Option<&SecretString>,
+) -> Result<Asked, AskError> {
+    let asking = async {
+        match address {
+            Address::Tcp(socket) => {
+                let stream = TcpStream::connect(socket).await.map_err(AskError::Unreachable)?;
+                exchange(stream, method, path, token).await
+            }
+            Address::Unix(file) => {
+                let stream = UnixStream::connect(file).await.map_err(AskError::Unreachable)?;
+                exchange(stream, method, path, token).await
+            }
+        }
+    };
+    tokio::time::timeout(TIMEOUT, asking).await.map_err(|_| AskError::Timeout)?
 }
 
-async fn exchange(address: &Address, method: Method, path: &str) -> Result<Asked, AskError> {
-    let Address::Tcp(socket) = address;
-    let stream = TcpStream::connect(socket).await.map_err(AskError::Unreachable)?;
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    method: Method,
+    path: &str,
+    token: Option<&SecretString>,
+) -> Result<Asked, AskError> {
     let handshake = http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.map_err(|_| AskError::NoAnswer)?;
-    let request =
-        Request::builder().method(method).uri(path).header(HOST, HeaderValue::from_static("localhost"));
+    let mut request = Request::builder().method(method).uri(path).header(HOST, HeaderValue::from_static("localhost"));
+    if let Some(token) = token {
+        let line = SecretString::from(format!("Bearer {}", token.expose_secret()));
+        request = request.header(AUTHORIZATION, line.expose_secret());
+    }
     let request = request.body(Empty::<Bytes>::new()).map_err(|_| AskError::NoAnswer)?;
     let asking = async {
         let response = sender.send_request(request).await.map_err(|_| AskError::NoAnswer)?;

@@ -1,16 +1,17 @@
-//! From settings to the things they describe.
+//! From settings to the things they describe, going on with what a former configuration had where
+//! that is the same.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::cache::Cache;
 use crate::clock::WallClock;
-use crate::config::{Rate, Settings, Tenant as TenantSettings};
+use crate::config::{Rate, Settings, Tenant as TenantSettings, Upstream as UpstreamSettings};
 use crate::gateway::Snapshot;
 use crate::limits::Limiter;
 use crate::telemetry::{Telemetry, TenantMetrics};
 use crate::tenant::{Directory, Tenant, Turnstile};
-use crate::upstream::{Connector, KeyRing, Network, Parts, Upstream};
+use crate::upstream::{Connector, KeyRing, Network, Parts, Transport, Upstream};
 
 /// What a checked configuration can still fail for.
 #[derive(Debug)]
@@ -22,62 +23,161 @@ pub enum BuildError {
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tls(error) => write!(f, "cannot set up TLS for the upstream: {error}"),
+            Self::Tls(error) => write!(f, "cannot set up TLS: {error}"),
         }
     }
 }
 
 impl std::error::Error for BuildError {}
 
-/// Builds the world of one configuration.
-pub fn snapshot(
-    settings: &Settings,
-    telemetry: &Arc<Telemetry>,
-    wall: &WallClock,
-) -> Result<Snapshot, BuildError> {
-    let connector = connector(settings)?;
-    let tenants = settings.tenants.iter().map(|tenant| {
-        let transport = Arc::new(Network::new(connector.clone(), settings.upstream.max_connections));
-        build_tenant(tenant, settings, transport, telemetry, wall)
-    });
-    Ok(Snapshot {
-        directory: Directory::new(tenants.map(Arc::new)),
-        policy: Arc::new(settings.cache.clone()),
-        total_timeout: settings.upstream.total_timeout,
-        rate_limit_headers: settings.limits.rate_limit_headers,
-        in_flight: Turnstile::new(settings.limits.max_in_flight),
-    })
+/// A configuration and the world that was built from it.
+pub struct World {
+    /// The configuration.
+    pub settings: Settings,
+    /// What requests see of it.
+    pub snapshot: Arc<Snapshot>,
 }
 
-/// TLS is set up only where it is used: it costs start-up time and memory.
-fn connector(settings: &Settings) -> Result<Connector, BuildError> {
-    let timeout = settings.upstream.connect_timeout;
-    if settings.upstream.base_url.is_plaintext() {
-        return Ok(Connector::plain(timeout));
+/// What every world is built on.
+pub struct Ground {
+    /// Where everything is counted.
+    pub telemetry: Arc<Telemetry>,
+    /// The calendar.
+    pub wall: WallClock,
+}
+
+impl World {
+    /// Builds the world of `settings`, going on with what `before` has where that is the same.
+    pub fn build(settings: Settings, before: Option<&Self>, ground: &Ground) -> Result<Self, BuildError> {
+        let connector = Connector::new(&settings.upstream).map_err(BuildError::Tls)?;
+        let builder = Builder { settings: &settings, before, ground, connector };
+        let directory = Directory::new(settings.tenants.iter().map(|tenant| builder.tenant(tenant)));
+        let same_bound = before.filter(|old| old.settings.limits.max_in_flight == settings.limits.max_in_flight);
+        let snapshot = Snapshot {
+            directory,
+            policy: Arc::new(settings.cache.clone()),
+            total_timeout: settings.upstream.total_timeout,
+            rate_limit_headers: settings.limits.rate_limit_headers,
+            in_flight: same_bound.map_or_else(
+                || Turnstile::new(settings.limits.max_in_flight),
+                |old| old.snapshot.in_flight.clone(),
+            ),
+        };
+        Ok(Self { settings, snapshot: Arc::new(snapshot) })
     }
-    Connector::verified(timeout, Connector::public_roots()).map_err(BuildError::Tls)
+
+    /// The tenants' numbers, in the order of the configuration.
+    pub fn metrics(&self) -> Vec<Arc<TenantMetrics>> {
+        let named = |tenant: &TenantSettings| self.snapshot.directory.named(&tenant.name);
+        let tenants = self.settings.tenants.iter().filter_map(named);
+        tenants.map(|tenant| Arc::clone(tenant.metrics())).collect()
+    }
 }
 
-fn build_tenant(
-    tenant: &TenantSettings,
-    settings: &Settings,
-    transport: Arc<Network>,
-    telemetry: &Arc<Telemetry>,
-    wall: &WallClock,
-) -> Tenant {
-    let limiter = |rate: Option<Rate>| rate.map(|rate| Arc::new(Limiter::new(rate)));
-    let metrics = Arc::new(TenantMetrics::new(tenant.name.clone()));
-    let next = tenant.upstream_key_next.as_ref().map(|(key, _)| key.clone());
-    let upstream = Upstream::new(Parts {
-        settings: settings.upstream.clone(),
-        transport,
-        keys: KeyRing::new(tenant.upstream_key.clone(), next),
-        budget: limiter(tenant.upstream_limit),
-        metrics: Arc::clone(&metrics),
-        telemetry: Arc::clone(telemetry),
-        wall: wall.clone(),
-    });
-    let cache = Cache::new(tenant.cache_max_bytes, Arc::clone(&metrics));
-    let max_waiting = settings.upstream.max_waiting;
-    Tenant::new(tenant, limiter(tenant.rate_limit), Arc::new(cache), Arc::new(upstream), max_waiting, metrics)
+struct Builder<'a> {
+    settings: &'a Settings,
+    before: Option<&'a World>,
+    ground: &'a Ground,
+    connector: Connector,
+}
+
+/// What a tenant of the same name had.
+struct Former<'a> {
+    upstream: &'a UpstreamSettings,
+    tenant: &'a Tenant,
+}
+
+impl Builder<'_> {
+    fn tenant(&self, tenant: &TenantSettings) -> Arc<Tenant> {
+        let former = self.before.and_then(|before| {
+            let former = before.snapshot.directory.named(&tenant.name)?;
+            Some(Former { upstream: &before.settings.upstream, tenant: former })
+        });
+        let former = former.as_ref();
+        let metrics = former.map_or_else(
+            || Arc::new(TenantMetrics::new(tenant.name.clone())),
+            |former| Arc::clone(former.tenant.metrics()),
+        );
+        let upstream = self.upstream(tenant, former, &metrics);
+        let cache = self.cache(tenant, former, &upstream, &metrics);
+        let same_waiting = former.filter(|f| f.upstream.max_waiting == self.settings.upstream.max_waiting);
+        let waiting = same_waiting.map_or_else(
+            || Turnstile::new(self.settings.upstream.max_waiting),
+            |former| former.tenant.waiting().clone(),
+        );
+        let limiter = limiter(tenant.rate_limit, former.and_then(|former| former.tenant.limiter()));
+        Arc::new(Tenant::new(tenant, limiter, cache, Arc::new(upstream), waiting, metrics))
+    }
+
+    fn upstream(
+        &self,
+        tenant: &TenantSettings,
+        former: Option<&Former<'_>>,
+        metrics: &Arc<TenantMetrics>,
+    ) -> Upstream {
+        let before = former.map(|former| former.tenant.upstream());
+        let settings = &self.settings.upstream;
+        let next = tenant.upstream_key_next.as_ref().map(|(key, _)| key.clone());
+        let keys = KeyRing::new(tenant.upstream_key.clone(), next);
+        let parts = Parts {
+            settings: settings.clone(),
+            transport: match former.filter(|former| connects_alike(former.upstream, settings)) {
+                Some(former) => Arc::clone(former.tenant.upstream().transport()),
+                None => Arc::new(Network::new(self.connector.clone(), settings.max_connections)) as Arc<dyn Transport>,
+            },
+            // The same keys stay promoted as they are.
+            keys: match before.map(|before| before.keys()).filter(|before| before.has_same_keys(&keys)) {
+                Some(before) => Arc::clone(before),
+                None => Arc::new(keys),
+            },
+            budget: limiter(tenant.upstream_limit, before.and_then(|before| before.budget())),
+            metrics: Arc::clone(metrics),
+            telemetry: Arc::clone(&self.ground.telemetry),
+            wall: self.ground.wall.clone(),
+        };
+        match before {
+            Some(before) => Upstream::succeeding(before, parts),
+            None => Upstream::new(parts),
+        }
+    }
+
+    /// The former cache, if its entries are still this account's and it has the same size.
+    ///
+    /// The keys of one ring are declared to be of one account, and the key in use has proved to be:
+    /// while it is in the ring the account is the same. Else what it fetched is gone, and so is, with
+    /// the old cache, all that is still being fetched with it.
+    fn cache(
+        &self,
+        tenant: &TenantSettings,
+        former: Option<&Former<'_>>,
+        upstream: &Upstream,
+        metrics: &Arc<TenantMetrics>,
+    ) -> Arc<Cache> {
+        let same = former.filter(|former| {
+            let in_use = former.tenant.upstream().keys().active();
+            former.upstream.base_url == self.settings.upstream.base_url
+                && former.tenant.cache().max_bytes() == tenant.cache_max_bytes
+                && in_use.is_some_and(|in_use| upstream.keys().contains(&in_use.key))
+        });
+        match same {
+            Some(former) => Arc::clone(former.tenant.cache()),
+            None => Arc::new(Cache::new(tenant.cache_max_bytes, Arc::clone(metrics))),
+        }
+    }
+}
+
+/// The former limiter with its state, if the rate is the same.
+fn limiter(rate: Option<Rate>, former: Option<&Arc<Limiter>>) -> Option<Arc<Limiter>> {
+    let rate = rate?;
+    let same = former.filter(|former| former.rate() == rate);
+    Some(same.map_or_else(|| Arc::new(Limiter::new(rate)), Arc::clone))
+}
+
+/// Whether open connections of the one do for the other.
+fn connects_alike(old: &UpstreamSettings, new: &UpstreamSettings) -> bool {
+    old.base_url == new.base_url
+        && old.connect_timeout == new.connect_timeout
+        && old.max_connections == new.max_connections
+        && old.extra_roots == new.extra_roots
+        && old.proxy == new.proxy
 }

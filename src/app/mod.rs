@@ -1,8 +1,11 @@
-//! The composition root: from settings to a running program, and to its end.
+//! The composition root: from settings to a running program, through reloads, to its end.
 
 mod build;
+mod listeners;
+mod reload;
 mod run;
 mod signals;
 
+pub use reload::Source;
 pub use run::App;
 pub use signals::Signals;

@@ -1,24 +1,23 @@
-//! A running program: its listeners, and its end.
+//! A running program: its start, its signals, and its end.
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use arc_swap::ArcSwap;
 use tokio_util::task::TaskTracker;
 
-use super::build::{self, BuildError};
-use super::signals::Signals;
-use crate::admin::{Admin, Readiness, State};
-use crate::clock::WallClock;
+use super::build::{BuildError, Ground, World};
+use super::listeners::{Bound, Listeners};
+use super::reload::{Reloader, Source, Subjects};
+use super::signals::{Signal, Signals};
+use crate::admin::{Admin, Health, Rules, State};
+use crate::clock::{self, WallClock};
 use crate::config::{Address, Settings};
 use crate::gateway::{Cutoff, Gateway, Snapshots};
-use crate::server::{Drain, Drained, Handler, Listener, Protocol, Server, Timeouts};
-use crate::telemetry::{CallHasher, LogDrops, Metrics, Telemetry};
-
-/// Connections that the admin listener takes.
-const ADMIN_CONNECTIONS: usize = 64;
+use crate::server::{Drain, Drained};
+use crate::telemetry::{CallHasher, LogControl, Metrics, Telemetry};
 
 /// How long answers that were cut off may take to leave.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -26,11 +25,12 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// A gateway that listens.
 pub struct App {
     gateway: Arc<Gateway>,
-    readiness: Readiness,
+    reloader: Arc<Reloader>,
+    health: Health,
     drain: Drain,
     /// The admin plane goes on until the data plane has ended: probes and scrapes see the drain.
     admin_drain: Drain,
-    drain_timeout: Duration,
+    shutdown: crate::config::Shutdown,
     data: Vec<Address>,
     admin: Option<Address>,
 }
@@ -63,71 +63,56 @@ impl std::error::Error for StartError {}
 
 impl App {
     /// Binds every listener, then starts to serve.
-    pub async fn start(settings: &Settings, log_drops: LogDrops) -> Result<Self, StartError> {
+    pub async fn start(settings: Settings, source: Source, log: LogControl) -> Result<Self, StartError> {
         let wall = WallClock::system();
-        let telemetry = Arc::new(telemetry(settings, log_drops)?);
-        let snapshot = build::snapshot(settings, &telemetry, &wall).map_err(StartError::Build)?;
-        let shown = snapshot.directory.all().map(|tenant| Arc::clone(tenant.metrics())).collect();
-        telemetry.metrics.show_tenants(shown);
+        let telemetry = Arc::new(telemetry(&settings, log)?);
+        let ground = Ground { telemetry: Arc::clone(&telemetry), wall: wall.clone() };
+        let bound = Bound::open(&settings).await.map_err(StartError::Listen)?;
+        let world = World::build(settings, None, &ground).map_err(StartError::Build)?;
+        telemetry.metrics.show_tenants(world.metrics());
+        telemetry.metrics.count_start(wall.now());
         let gateway = Arc::new(Gateway {
-            snapshots: Snapshots::from_pointee(snapshot),
-            telemetry,
+            snapshots: Snapshots::from(Arc::clone(&world.snapshot)),
+            telemetry: Arc::clone(&telemetry),
             wall: wall.clone(),
             tasks: TaskTracker::new(),
             cutoff: Cutoff::new(),
         });
-        let mut app = Self {
-            gateway,
-            readiness: Readiness::new(),
-            drain: Drain::new(),
-            admin_drain: Drain::new(),
-            drain_timeout: settings.shutdown.drain_timeout,
-            data: Vec::new(),
-            admin: None,
+        let health = Health::new();
+        let rules = Arc::new(ArcSwap::from_pointee(Rules::of(&world.settings)));
+        let admin = Admin {
+            gateway: Arc::clone(&gateway),
+            health: health.clone(),
+            rules: Arc::clone(&rules),
+            is_local: bound.admin_address().is_some_and(Address::is_local),
+            started: clock::now(),
+            reload: Arc::default(),
+            wall,
         };
-        app.listen(settings, wall).await.map_err(StartError::Listen)?;
-        app.readiness.set(State::Ready);
-        Ok(app)
-    }
-
-    async fn listen(&mut self, settings: &Settings, wall: WallClock) -> io::Result<()> {
-        let timeouts =
-            Timeouts { head: settings.limits.header_read_timeout, idle: settings.limits.idle_timeout };
-        let protocol = || Protocol::new(timeouts, settings.limits.max_header_bytes);
-        // All are bound before any serves, so that a port in use leaves nothing half started.
-        let mut listeners = Vec::new();
-        for address in &settings.listen {
-            listeners.push(Listener::bind(address).await?);
-        }
-        let admin = match &settings.admin {
-            Some(address) => Some(Listener::bind(address).await?),
-            None => None,
+        let reload_slot = Arc::clone(&admin.reload);
+        let connections = Arc::clone(telemetry.metrics.connections());
+        let listeners = Listeners::new(&world.settings, Arc::clone(&gateway), admin, connections);
+        let listeners = Arc::new(listeners.map_err(|error| StartError::Build(BuildError::Tls(error)))?);
+        let shutdown = world.settings.shutdown.clone();
+        let subjects = Subjects {
+            gateway: Arc::clone(&gateway),
+            health: health.clone(),
+            rules,
+            listeners: Arc::clone(&listeners),
         };
-        let data = Arc::new(Server {
-            protocol: protocol(),
-            permits: Arc::new(Semaphore::new(settings.limits.max_connections)),
-            handler: Arc::clone(&self.gateway),
-            connections: Arc::clone(self.gateway.telemetry.metrics.connections()),
-        });
-        for listener in listeners {
-            tracing::info!(plane = "data", address = %listener.address(), "listening");
-            self.data.push(listener.address().clone());
-            serve(&data, listener, &self.drain);
-        }
-        if let Some(listener) = admin {
-            let handler =
-                Admin { gateway: Arc::clone(&self.gateway), readiness: self.readiness.clone(), wall };
-            let server = Arc::new(Server {
-                protocol: protocol(),
-                permits: Arc::new(Semaphore::new(ADMIN_CONNECTIONS)),
-                handler: Arc::new(handler),
-                connections: Arc::default(),
-            });
-            tracing::info!(plane = "admin", address = %listener.address(), "listening");
-            self.admin = Some(listener.address().clone());
-            serve(&server, listener, &self.admin_drain);
-        }
-        Ok(())
+        let reloader = Arc::new(Reloader::new(source, ground, world, subjects));
+        let reloading = Arc::clone(&reloader);
+        // The admin plane is above: it is handed reload as a function.
+        let _ = reload_slot.set(Box::new(move || {
+            let reloader = Arc::clone(&reloading);
+            Box::pin(async move { reloader.reload().await })
+        }));
+        let (drain, admin_drain) = (Drain::new(), Drain::new());
+        let admin_address = bound.admin_address().cloned();
+        let data = listeners.serve(bound, &drain, &admin_drain);
+        gateway.tasks.spawn(Arc::clone(&reloader).watch());
+        health.set(State::Ready);
+        Ok(Self { gateway, reloader, health, drain, admin_drain, shutdown, data, admin: admin_address })
     }
 
     /// The data plane's addresses, ports resolved.
@@ -140,13 +125,20 @@ impl App {
         self.admin.as_ref()
     }
 
-    /// Serves until a signal, then finishes what is under way. A second signal ends that at once.
+    /// Serves until a signal to end, then finishes what is under way. A second one ends that at once.
     pub async fn run(self, signals: &mut Signals) {
-        let signal = signals.end().await;
+        let signal = loop {
+            match signals.next().await {
+                // The outcome is told by the reload itself.
+                Signal::Reload => drop(self.reloader.reload().await),
+                Signal::End(name) => break name,
+            }
+        };
         tracing::info!(
             signal,
-            drain_timeout_seconds = self.drain_timeout.as_secs_f64(),
-            "draining: no new connections are taken, requests under way are finished"
+            grace_seconds = self.shutdown.grace.as_secs_f64(),
+            drain_timeout_seconds = self.shutdown.drain_timeout.as_secs_f64(),
+            "draining: readiness is off, requests under way are finished, then the process ends"
         );
         tokio::select! {
             () = self.finish() => {}
@@ -155,10 +147,12 @@ impl App {
     }
 
     async fn finish(&self) {
-        self.readiness.set(State::Draining);
+        self.health.set(State::Draining);
+        // Those who send here must notice first; until then they are served.
+        tokio::time::sleep(self.shutdown.grace).await;
         self.drain.begin();
-        if let Drained::CutOff(connections) = self.drain.finish(self.drain_timeout).await {
-            tracing::warn!(connections, "the drain timeout is over: what still waits gets 503");
+        if let Drained::CutOff(left) = self.drain.finish(self.shutdown.drain_timeout).await {
+            tracing::warn!(left, "the drain timeout is over: lookups that still wait get 503");
             self.gateway.cutoff.now();
             self.drain.finish(LAST_WORDS).await;
         }
@@ -168,13 +162,9 @@ impl App {
     }
 }
 
-fn serve<H: Handler>(server: &Arc<Server<H>>, listener: Listener, drain: &Drain) {
-    drain.watch().spawn(Arc::clone(server).run(listener, drain.watch()));
-}
-
-fn telemetry(settings: &Settings, log_drops: LogDrops) -> Result<Telemetry, StartError> {
+fn telemetry(settings: &Settings, log: LogControl) -> Result<Telemetry, StartError> {
     let mut key = [0; 32];
     getrandom::fill(&mut key).map_err(|_| StartError::Random)?;
-    let metrics = Metrics::new(log_drops).map_err(StartError::Metrics)?;
-    Ok(Telemetry::new(metrics, settings.log.access, settings.log.call_ids, CallHasher::new(key)))
+    let metrics = Metrics::new(log.drops()).map_err(StartError::Metrics)?;
+    Ok(Telemetry::new(metrics, &settings.log, log, CallHasher::new(key)))
 }

@@ -253,7 +253,8 @@ impl Reckoning {
         !self.never_stale && self.stale_for() < self.stale_if_error
     }
 
-    fn may_serve_while_revalidating(&self) -> bool {
+    /// Whether it may be served now while it is renewed.
+    pub fn may_serve_while_revalidating(&self) -> bool {
         !self.never_stale && self.stale_for() < self.stale_while_revalidate
     }
 

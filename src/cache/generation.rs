@@ -5,14 +5,17 @@
 //! where nobody who comes later looks: a purge of a tenant is one pointer swap.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 
 use super::admission::Entry;
 use super::flight::{self, Boarding, Flights, Storing};
 use super::landed::Landed;
+use super::refusals::Refusals;
 use super::store::Store;
-use crate::domain::CallId;
+use crate::clock::{self, Instant};
+use crate::domain::{CallId, NotStored};
 use crate::telemetry::{Eviction, TenantMetrics};
 
 /// The duty to land a call's fetch.
@@ -24,6 +27,8 @@ pub type Boarded = Boarding<CallId, Landed, Arc<Entry>>;
 /// The cache of one tenant.
 pub struct Cache {
     current: ArcSwap<Generation>,
+    refusals: Arc<Refusals>,
+    defeat_was_told: AtomicBool,
     max_bytes: u64,
     metrics: Arc<TenantMetrics>,
 }
@@ -32,13 +37,15 @@ pub struct Cache {
 pub struct Generation {
     store: Store,
     flights: Arc<Flights<CallId, Landed>>,
+    refusals: Arc<Refusals>,
 }
 
 impl Cache {
     /// An empty cache.
     pub fn new(max_bytes: u64, metrics: Arc<TenantMetrics>) -> Self {
-        let current = ArcSwap::from_pointee(Generation::new(max_bytes, &metrics));
-        Self { current, max_bytes, metrics }
+        let refusals = Arc::default();
+        let current = ArcSwap::from_pointee(Generation::new(max_bytes, &metrics, &refusals));
+        Self { current, refusals, defeat_was_told: AtomicBool::new(false), max_bytes, metrics }
     }
 
     /// The generation that a request which begins now stays with.
@@ -57,7 +64,7 @@ impl Cache {
     /// Removes everything; fetches under way bring nothing back. Takes one pointer swap, however
     /// much there was. Returns the store's count, which takes longer: not for the request path.
     pub fn purge_all(&self) -> u64 {
-        let old = self.current.swap(Arc::new(Generation::new(self.max_bytes, &self.metrics)));
+        let old = self.current.swap(Arc::new(Generation::new(self.max_bytes, &self.metrics, &self.refusals)));
         let (entries, _) = old.store.size();
         self.metrics.count_evictions(Eviction::Purged, entries);
         entries
@@ -67,11 +74,27 @@ impl Cache {
     pub fn size(&self) -> (u64, u64) {
         self.current.load().store.size()
     }
+
+    /// Bytes that it may grow to.
+    pub const fn max_bytes(&self) -> u64 {
+        self.max_bytes
+    }
+
+    /// Whether it is news that the upstream's own directives keep completed calls from being fresh.
+    pub fn defeat_is_news(&self) -> bool {
+        !self.defeat_was_told.swap(true, Ordering::Relaxed)
+    }
+
+    /// Why the last answer about a call was not stored, if that was not long ago.
+    pub fn last_refusal(&self, id: &CallId) -> Option<(NotStored, Instant)> {
+        self.refusals.last(id)
+    }
 }
 
 impl Generation {
-    fn new(max_bytes: u64, metrics: &Arc<TenantMetrics>) -> Self {
-        Self { store: Store::new(max_bytes, Arc::clone(metrics)), flights: Flights::new() }
+    fn new(max_bytes: u64, metrics: &Arc<TenantMetrics>, refusals: &Arc<Refusals>) -> Self {
+        let store = Store::new(max_bytes, Arc::clone(metrics));
+        Self { store, flights: Flights::new(), refusals: Arc::clone(refusals) }
     }
 
     /// The entry of a call.
@@ -94,6 +117,11 @@ impl Generation {
     /// Stores an entry. Only for a pilot that is landing.
     pub(super) fn store(&self, id: CallId, entry: Arc<Entry>) {
         self.store.insert(id, entry);
+    }
+
+    /// Remembers why an answer was not stored.
+    pub(super) fn note_refusal(&self, id: &CallId, why: NotStored) {
+        self.refusals.note(id, why, clock::now());
     }
 
     /// Removes an entry. Only for a pilot that is landing.

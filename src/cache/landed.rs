@@ -111,6 +111,7 @@ pub fn settle(
     };
     if let Landing::NotStored { why, .. } = landed.landing {
         metrics.count_not_stored(why);
+        generation.note_refusal(id, why);
     }
     landed
 }

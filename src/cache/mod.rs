@@ -2,6 +2,7 @@
 //! admission (pure), the store, and coalescing. Knows no sockets, tokens or upstreams.
 
 mod admission;
+mod describe;
 mod directives;
 mod envelope;
 mod etag;
@@ -10,6 +11,7 @@ mod freshness;
 mod generation;
 mod head;
 mod landed;
+mod refusals;
 mod renewals;
 mod reply;
 mod store;

@@ -24,19 +24,18 @@ const MAX_MISSING: u64 = 10_000;
 pub struct Store {
     cache: Cache<CallId, Arc<Entry>, FxBuildHasher>,
     missing: Arc<AtomicU64>,
-    metrics: Arc<TenantMetrics>,
 }
 
 impl Store {
     /// An empty store of `max_bytes`. Entries that leave it are counted in `metrics`.
     pub fn new(max_bytes: u64, metrics: Arc<TenantMetrics>) -> Self {
         let missing = Arc::new(AtomicU64::new(0));
-        let (left, counted) = (Arc::clone(&missing), Arc::clone(&metrics));
+        let left = Arc::clone(&missing);
         let listener = move |_: Arc<CallId>, entry: Arc<Entry>, cause: RemovalCause| {
             if entry.is_missing() {
                 left.fetch_sub(1, Relaxed);
             }
-            counted.count_evictions(eviction(cause), 1);
+            metrics.count_evictions(eviction(cause), 1);
         };
         let cache = Cache::builder()
             .max_capacity(max_bytes)
@@ -44,7 +43,7 @@ impl Store {
             .expire_after(Retention)
             .eviction_listener(listener)
             .build_with_hasher(FxBuildHasher);
-        Self { cache, missing, metrics }
+        Self { cache, missing }
     }
 
     /// The entry of a call.
@@ -71,11 +70,6 @@ impl Store {
     pub fn size(&self) -> (u64, u64) {
         self.cache.run_pending_tasks();
         (self.cache.entry_count(), self.cache.weighted_size())
-    }
-
-    /// Where evictions are counted.
-    pub fn metrics(&self) -> &TenantMetrics {
-        &self.metrics
     }
 }
 

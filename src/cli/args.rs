@@ -63,6 +63,19 @@ pub(super) enum Command {
     /// Make gateway tokens.
     #[command(subcommand, after_help = "Example:\n  credira-gateway token new")]
     Token(TokenCommand),
+    /// Remove entries from a running gateway's caches.
+    ///
+    /// When it returns, nothing older is served, and no fetch that was under way brings it back.
+    #[command(after_help = "Examples:\n  credira-gateway purge billing call_123456789\n  credira-gateway purge billing\n  \
+                            credira-gateway purge --all --admin unix:/run/credira-gateway-admin.sock")]
+    Purge(PurgeArgs),
+    /// Show a running gateway's figures, tenant by tenant.
+    #[command(after_help = "Examples:\n  credira-gateway stats --admin 127.0.0.1:9090\n  \
+                            credira-gateway stats --json | jq .tenants.billing.outcomes")]
+    Stats(AdminArgs),
+    /// Tell what would happen to a lookup now, and why. Nothing is sent or changed.
+    #[command(after_help = "Example:\n  credira-gateway explain billing call_123456789")]
+    Explain(ExplainArgs),
     /// Ask a running gateway's /readyz: exit code 0 if it takes traffic, else 1.
     #[command(after_help = "Examples:\n  credira-gateway healthcheck --config gateway.toml\n  \
                             credira-gateway healthcheck --admin 127.0.0.1:9090")]
@@ -136,6 +149,36 @@ pub(super) struct AdminArgs {
     /// The admin listener's address, instead of the configuration's.
     #[arg(long, value_name = "ADDR", value_parser = parse_address)]
     pub admin: Option<Address>,
+    /// The file that has the admin token, if one is configured.
+    #[arg(long, value_name = "FILE")]
+    pub admin_token_file: Option<PathBuf>,
+    /// Print JSON instead of text for people.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PurgeArgs {
+    /// The tenant whose cache is purged.
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub tenant: Option<String>,
+    /// The one call of it that is purged.
+    pub id: Option<String>,
+    /// Purge every tenant's cache.
+    #[arg(long)]
+    pub all: bool,
+    #[command(flatten)]
+    pub admin: AdminArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExplainArgs {
+    /// The tenant that would ask.
+    pub tenant: String,
+    /// The call that it would ask for.
+    pub id: String,
+    #[command(flatten)]
+    pub admin: AdminArgs,
 }
 
 fn parse_address(text: &str) -> Result<Address, String> {

@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 
 use super::outcome::{Exit, print};
 use super::token;
-use crate::app::{App, Signals};
+use crate::app::{App, Signals, Source};
 use crate::config::{self, Address};
 use crate::domain::TokenHash;
 use crate::mock::{Mock, Options};
@@ -33,9 +33,11 @@ async fn demo() -> Result<(), Exit> {
     let mock = Mock::start(loopback(0), options).await?;
     let tokens = [token::fresh()?, token::fresh()?];
     let text = configuration(&mock, &tokens).await;
-    let settings = config::load_text(Path::new("demo.toml"), text, &BTreeMap::new())?.settings;
+    let file = Path::new("demo.toml");
+    let settings = config::load_text(file, text, &BTreeMap::new())?.settings;
     let log = start_log(&settings.log, std::env::var("RUST_LOG").ok().as_deref());
-    let app = App::start(&settings, log.drops()).await.map_err(Exit::failure)?;
+    let source = Source { file: file.into(), variables: BTreeMap::new() };
+    let app = App::start(settings, source, log.control()).await.map_err(Exit::failure)?;
     let (Some(data), Some(admin)) = (app.data_addresses().first(), app.admin_address()) else {
         return Err(Exit::failure("the demo has no listeners"));
     };

@@ -1,16 +1,19 @@
 //! The command line: one file a command.
 
-mod admin_address;
+mod admin_plane;
 mod args;
 mod check;
 mod completions;
 mod demo;
 mod environment;
+mod explain;
 mod healthcheck;
 mod mock_upstream;
 mod outcome;
+mod purge;
 mod schema;
 mod serve;
+mod stats;
 mod token;
 
 pub use args::Cli;

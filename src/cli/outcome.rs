@@ -5,7 +5,9 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use super::args::{Cli, Command, TokenCommand};
-use super::{check, completions, demo, healthcheck, mock_upstream, schema, serve, token};
+use super::{
+    check, completions, demo, explain, healthcheck, mock_upstream, purge, schema, serve, stats, token,
+};
 use crate::config::Problems;
 
 /// Why a command failed: what is printed on standard error, and its exit code.
@@ -61,6 +63,9 @@ pub fn run(cli: Cli) -> Result<(), Exit> {
         Command::Check(args) => check::run(&args),
         Command::MockUpstream(args) => mock_upstream::run(args),
         Command::Token(TokenCommand::New) => token::new(),
+        Command::Purge(args) => purge::run(&args),
+        Command::Stats(args) => stats::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Schema => schema::run(),
         Command::Completions { shell } => completions::run(shell),

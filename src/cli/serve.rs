@@ -5,7 +5,7 @@ use tokio::runtime::Runtime;
 use super::args::ConfigArgs;
 use super::environment::variables;
 use super::outcome::Exit;
-use crate::app::{App, Signals};
+use crate::app::{App, Signals, Source};
 use crate::config;
 use crate::telemetry::{REVISION, VERSION, start_log};
 
@@ -27,7 +27,8 @@ pub fn run(args: &ConfigArgs) -> Result<(), Exit> {
     let runtime = Runtime::new()?;
     runtime.block_on(async {
         let mut signals = Signals::new()?;
-        let app = App::start(&loaded.settings, log.drops()).await.map_err(Exit::failure)?;
+        let source = Source { file: args.config.clone(), variables };
+        let app = App::start(loaded.settings, source, log.control()).await.map_err(Exit::failure)?;
         app.run(&mut signals).await;
         Ok::<_, Exit>(())
     })?;

@@ -8,12 +8,14 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::document::Document;
-use super::problem::Problem;
+use super::problem::{Origin, Problem};
+use super::proxy::Proxy;
 use super::raw::{self, OneOrMore};
 use super::secret::{KeptIn, SecretReader};
 use super::settings::{
-    Address, BaseUrl, Breaker, Cache, Limits, Log, Rate, Retry, Settings, Shutdown, Tenant, Upstream,
+    Address, Admin, BaseUrl, Breaker, Cache, Limits, Listen, Log, Rate, Retry, Settings, Shutdown, Tenant, Upstream,
 };
+use super::tls::{ExtraRoots, TlsIdentity};
 use super::units::{Size, Span};
 use crate::domain::{MIN_TOKEN_CHARS, TenantName, TokenHash, is_token68};
 
@@ -73,15 +75,15 @@ impl Checker<'_> {
 
     fn settings(&mut self, raw: raw::Config) -> Option<Settings> {
         let listen = self.listen(raw.listen);
-        let admin = check_admin(&raw.admin, self.document);
+        let admin = self.admin(raw.admin);
         let upstream = self.upstream(&raw.upstream);
         let cache = self.cache(&raw.cache);
         let limits = self.limits(&raw.limits);
         let tenants = self.tenants(raw.tenants, raw.cache.max_bytes_per_tenant);
-        let admin = admin.map_err(|problem| self.findings.problems.push(problem)).ok()?;
+        let poll = raw.reload.poll.get();
         Some(Settings {
             listen: listen?,
-            admin,
+            admin: admin?,
             upstream: upstream?,
             cache,
             limits,
@@ -91,12 +93,16 @@ impl Checker<'_> {
                 access: raw.log.access,
                 call_ids: raw.log.call_ids,
             },
-            shutdown: Shutdown { drain_timeout: raw.shutdown.drain_timeout.get() },
+            shutdown: Shutdown {
+                grace: raw.shutdown.grace.get(),
+                drain_timeout: raw.shutdown.drain_timeout.get(),
+            },
+            reload_poll: (!poll.is_zero()).then_some(poll),
             tenants: tenants?,
         })
     }
 
-    fn listen(&mut self, raw: raw::Listen) -> Option<Vec<Address>> {
+    fn listen(&mut self, raw: raw::Listen) -> Option<Listen> {
         let texts = match raw.address {
             OneOrMore::One(text) => vec![text],
             OneOrMore::More(texts) => texts,
@@ -111,7 +117,31 @@ impl Checker<'_> {
                 self.take("listen.address", address)
             })
             .collect();
-        parsed.into_iter().collect()
+        let addresses: Option<Vec<Address>> = parsed.into_iter().collect();
+        let identity = raw.tls.map(|files| {
+            let read = TlsIdentity::read(&files, self.secrets.folder);
+            read.map_err(|(key, message)| self.problem(&format!("listen.tls.{key}"), message)).ok()
+        });
+        let tls = match identity {
+            Some(identity) => Some(identity?),
+            None => None,
+        };
+        Some(Listen { addresses: addresses?, tls })
+    }
+
+    fn admin(&mut self, raw: raw::Admin) -> Option<Admin> {
+        let address = check_admin(&raw, self.document).map_err(|problem| self.findings.problems.push(problem));
+        for (place, host) in raw.hosts.iter().enumerate() {
+            if host.parse::<http::uri::Authority>().map_or(true, |name| name.host() != host) {
+                self.problem(&format!("admin.hosts[{place}]"), "expected a host name without a port");
+            }
+        }
+        let token = raw.token.as_ref().map(|source| {
+            let hash = self.token("admin.token", source);
+            (hash, KeptIn::from(source))
+        });
+        let hosts = raw.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+        Some(Admin { address: address.ok()?, hosts, token: token.and_then(|(hash, kept_in)| Some((hash?, kept_in))) })
     }
 
     fn upstream(&mut self, raw: &raw::Upstream) -> Option<Upstream> {
@@ -122,6 +152,19 @@ impl Checker<'_> {
                            upstream.allow_plaintext = true";
             self.problem("upstream.base_url", message);
         }
+        let extra_roots = raw.ca_file.as_ref().and_then(|file| {
+            let read = ExtraRoots::read(&self.secrets.folder.join(file));
+            self.take("upstream.ca_file", read)
+        });
+        let proxy = match base_url.as_ref().map(|url| Proxy::for_upstream(url, self.secrets.variables)) {
+            Some(Err(message)) => {
+                let origin = Origin::Variable("HTTPS_PROXY".into());
+                self.findings.problems.push(Problem { origin, key: String::new(), message });
+                None
+            }
+            Some(Ok(proxy)) => proxy,
+            None => None,
+        };
         let mut positive = |key: &str, span: Span| {
             if span.get().is_zero() {
                 self.problem(key, "expected a duration above 0");
@@ -142,6 +185,8 @@ impl Checker<'_> {
             max_response_bytes: self.bytes("upstream.max_response_bytes", raw.max_response_bytes),
             max_connections: raw.max_connections as usize,
             max_waiting: raw.max_waiting as usize,
+            extra_roots,
+            proxy,
             retry: Retry {
                 max_attempts: raw.retry.max_attempts,
                 budget_percent: u8::try_from(raw.retry.budget_percent).unwrap_or(100),
@@ -274,24 +319,28 @@ impl Checker<'_> {
             hashes.extend(self.take(&format!("{key}.token_sha256[{place}]"), hash));
         }
         for (place, source) in raw.tokens.iter().enumerate() {
-            let path = format!("{key}.tokens[{place}]");
-            self.warn_inline(&path, source);
-            let token = self.secrets.read(source);
-            let Some(token) = self.take(&path, token) else { continue };
-            let bytes = token.expose_secret().as_bytes();
-            if bytes.len() < MIN_TOKEN_CHARS || !is_token68(bytes) {
-                let message = format!(
-                    "expected a token of at least {MIN_TOKEN_CHARS} letters, digits and -._~+/ \
-                     (`credira-gateway token new` makes one)"
-                );
-                self.problem(&path, message);
-            }
-            hashes.push(TokenHash::of(bytes));
+            hashes.extend(self.token(&format!("{key}.tokens[{place}]"), source));
         }
         if raw.token_sha256.is_empty() && raw.tokens.is_empty() {
             self.problem(key, "expected at least one token: token_sha256 or tokens");
         }
         hashes
+    }
+
+    /// The digest of a token that is kept as a secret.
+    fn token(&mut self, key: &str, source: &raw::Secret) -> Option<TokenHash> {
+        self.warn_inline(key, source);
+        let token = self.secrets.read(source);
+        let token = self.take(key, token)?;
+        let bytes = token.expose_secret().as_bytes();
+        if bytes.len() < MIN_TOKEN_CHARS || !is_token68(bytes) {
+            let message = format!(
+                "expected a token of at least {MIN_TOKEN_CHARS} letters, digits and -._~+/ \
+                 (`credira-gateway token new` makes one)"
+            );
+            self.problem(key, message);
+        }
+        Some(TokenHash::of(bytes))
     }
 
     fn warn_inline(&mut self, key: &str, source: &raw::Secret) {

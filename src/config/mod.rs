@@ -8,12 +8,14 @@ mod check;
 mod document;
 mod memory_limit;
 mod problem;
+mod proxy;
 mod raw;
 mod schema;
 mod secret;
 mod settings;
 mod shape;
 mod show;
+mod tls;
 mod units;
 
 use std::collections::BTreeMap;
@@ -22,11 +24,15 @@ use std::path::Path;
 
 pub use memory_limit::cgroup_limit;
 pub use problem::{Origin, Problem, Problems};
+pub use proxy::Proxy;
 pub use raw::{AccessLog, CacheControl, LogFormat, LogLevel, RateLimitHeaders};
 pub use schema::schema;
-pub use secret::UpstreamKey;
-pub use settings::{Address, BaseUrl, Breaker, Cache, Log, Rate, Settings, Tenant, Upstream};
+pub use secret::{UpstreamKey, read_secret_file};
+pub use settings::{
+    Address, BaseUrl, Breaker, Cache, Limits, Log, Rate, Settings, Shutdown, Tenant, Upstream,
+};
 pub use show::Shown;
+pub use tls::TlsIdentity;
 
 use document::Document;
 use secret::SecretReader;

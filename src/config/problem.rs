@@ -28,11 +28,18 @@ pub struct Problem {
 }
 
 /// Everything that is wrong with one file; at least one problem.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Problems {
     file: PathBuf,
     text: String,
     list: Vec<Problem>,
+}
+
+/// Shows the problems and not the file's text, which may hold secrets.
+impl fmt::Debug for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.lines()).finish()
+    }
 }
 
 impl Problems {

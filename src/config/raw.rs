@@ -32,6 +32,8 @@ pub struct Config {
     pub log: Log,
     /// How the process ends.
     pub shutdown: Shutdown,
+    /// When the configuration is read again.
+    pub reload: Reload,
     /// The callers, each with a token, an upstream key and a world of its own. At least one.
     #[schemars(with = "Vec<Tenant>")]
     pub tenants: Vec<Option<Tenant>>,
@@ -41,8 +43,22 @@ pub struct Config {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Listen {
-    /// `IP:PORT`, or a list of several. Port 0 takes a free port, which the log names.
+    /// `IP:PORT` or `unix:PATH`, or a list of several. Port 0 takes a free port, which the log names.
     pub address: OneOrMore,
+    /// Speaks TLS on all of them.
+    pub tls: Option<Tls>,
+}
+
+/// Files of a TLS listener, PEM. They are read again on reload.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate, with those between it and its root.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// The certificates whose clients are let in: turns on mutual TLS.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// One address or a list of them.
@@ -59,8 +75,14 @@ pub enum OneOrMore {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
-    /// `IP:PORT` of metrics and health; `""` turns them off.
+    /// `IP:PORT` or `unix:PATH` of metrics, health, admin API and dashboard; `""` turns them off.
     pub address: String,
+    /// Further `Host` names under which `/` and `/api/` may be asked, beside IP addresses and
+    /// `localhost`: a browser must not be led here under another name.
+    pub hosts: Vec<String>,
+    /// The bearer token that `/api/` asks for, of at least 32 characters. Without one, `/api/`
+    /// answers only where `admin.address` is loopback or a Unix socket.
+    pub token: Option<Secret>,
 }
 
 /// The Credira API, and how patient to be with it.
@@ -86,6 +108,8 @@ pub struct Upstream {
     /// Lookups of one tenant that may wait for a fetch; one more is a 503.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_waiting: u32,
+    /// Trust roots beside the public ones, PEM.
+    pub ca_file: Option<PathBuf>,
     /// When a failed request is repeated.
     pub retry: Retry,
     /// When a failing upstream is left alone.
@@ -250,8 +274,18 @@ pub enum AccessLog {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Shutdown {
+    /// How long connections are still taken after SIGTERM, while readiness already says no.
+    pub grace: Span,
     /// How long requests under way may take after SIGTERM.
     pub drain_timeout: Span,
+}
+
+/// When the configuration is read again, beside SIGHUP and the admin API.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Reload {
+    /// How often the files are looked at for changes; `"0s"`: never.
+    pub poll: Span,
 }
 
 /// One caller.
@@ -318,13 +352,13 @@ impl std::fmt::Debug for Secret {
 
 impl Default for Listen {
     fn default() -> Self {
-        Self { address: OneOrMore::One("127.0.0.1:8080".into()) }
+        Self { address: OneOrMore::One("127.0.0.1:8080".into()), tls: None }
     }
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { address: "127.0.0.1:9090".into() }
+        Self { address: "127.0.0.1:9090".into(), hosts: Vec::new(), token: None }
     }
 }
 
@@ -339,6 +373,7 @@ impl Default for Upstream {
             max_response_bytes: Size::kib(4 << 10),
             max_connections: 64,
             max_waiting: 1024,
+            ca_file: None,
             retry: Retry::default(),
             breaker: Breaker::default(),
         }
@@ -396,6 +431,12 @@ impl Default for Log {
 
 impl Default for Shutdown {
     fn default() -> Self {
-        Self { drain_timeout: Span::seconds(30) }
+        Self { grace: Span::seconds(0), drain_timeout: Span::seconds(30) }
+    }
+}
+
+impl Default for Reload {
+    fn default() -> Self {
+        Self { poll: Span::seconds(0) }
     }
 }

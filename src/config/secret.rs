@@ -116,6 +116,12 @@ impl SecretReader<'_> {
     }
 }
 
+/// Reads a secret from a file, a trailing newline trimmed.
+pub fn read_secret_file(path: &Path) -> Result<SecretString, String> {
+    let reader = SecretReader { variables: &BTreeMap::new(), folder: Path::new("") };
+    reader.read(&Source::File(path.into()))
+}
+
 fn read_file(path: &Path) -> Result<SecretString, String> {
     let mut file = std::fs::File::open(path).map_err(|error| error.to_string())?;
     let mut text = String::new();

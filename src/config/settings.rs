@@ -4,23 +4,26 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use http::Uri;
 use http::uri::{Authority, Scheme};
 
+use super::proxy::Proxy;
 use super::raw::{AccessLog, CacheControl, LogFormat, LogLevel, RateLimitHeaders};
 use super::secret::{KeptIn, UpstreamKey};
+use super::tls::{ExtraRoots, TlsIdentity};
 use crate::domain::{CallId, TenantName, TokenHash};
 
 /// A checked configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where callers reach the gateway; at least one.
-    pub listen: Vec<Address>,
-    /// Where operators do, if anywhere.
-    pub admin: Option<Address>,
+    /// Where callers reach the gateway.
+    pub listen: Listen,
+    /// Where operators do.
+    pub admin: Admin,
     /// The upstream.
     pub upstream: Upstream,
     /// What may be stored, and for how long.
@@ -31,8 +34,30 @@ pub struct Settings {
     pub log: Log,
     /// The end.
     pub shutdown: Shutdown,
+    /// How often the files are looked at for changes, if at all.
+    pub reload_poll: Option<Duration>,
     /// The callers; at least one.
     pub tenants: Vec<Tenant>,
+}
+
+impl Settings {
+    /// The files beside the configuration's own that it was read from: secrets and certificates.
+    /// Relative paths start at the folder of `file`.
+    pub fn files(&self, file: &Path) -> Vec<PathBuf> {
+        let folder = file.parent().unwrap_or(Path::new(""));
+        let kept = |kept_in: &KeptIn| match kept_in {
+            KeptIn::File(path) => Some(path.clone()),
+            KeptIn::Env(_) | KeptIn::Value(_) => None,
+        };
+        let tenants = self.tenants.iter().flat_map(|tenant| {
+            let next = tenant.upstream_key_next.as_ref().map(|(_, kept_in)| kept_in);
+            tenant.tokens_kept_in.iter().chain([&tenant.upstream_key_kept_in]).chain(next).filter_map(kept)
+        });
+        let token = self.admin.token.as_ref().and_then(|(_, kept_in)| kept(kept_in));
+        let roots = self.upstream.extra_roots.as_ref().map(|roots| roots.file().to_owned());
+        let identity = self.listen.tls.iter().flat_map(TlsIdentity::paths);
+        tenants.chain(token).chain(roots).chain(identity).map(|path| folder.join(path)).collect()
+    }
 }
 
 /// Where a listener binds.
@@ -40,18 +65,53 @@ pub struct Settings {
 pub enum Address {
     /// An IP address and port.
     Tcp(SocketAddr),
+    /// A socket in the file system.
+    Unix(PathBuf),
 }
 
 impl Address {
     /// What is allowed, for messages.
-    pub const EXPECTED: &'static str = "an address such as \"127.0.0.1:8080\" or \"[::1]:8080\"";
+    pub const EXPECTED: &'static str =
+        "an address such as \"127.0.0.1:8080\", \"[::1]:8080\" or \"unix:/run/credira-gateway.sock\"";
+
+    /// Whether only this machine can reach it.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+/// Where callers reach the gateway.
+#[derive(Debug, Clone)]
+pub struct Listen {
+    /// At least one.
+    pub addresses: Vec<Address>,
+    /// What TLS needs, if it is spoken.
+    pub tls: Option<TlsIdentity>,
+}
+
+/// Where operators reach the gateway, and who they must be.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// If anywhere.
+    pub address: Option<Address>,
+    /// Further `Host` names.
+    pub hosts: Vec<String>,
+    /// The digest of the token that `/api/` asks for, and where the token was read from.
+    pub token: Option<(TokenHash, KeptIn)>,
 }
 
 impl FromStr for Address {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        text.parse().map(Self::Tcp).map_err(|_| ())
+        match text.strip_prefix("unix:") {
+            Some(path) if path.is_empty() => Err(()),
+            Some(path) => Ok(Self::Unix(path.into())),
+            None => text.parse().map(Self::Tcp).map_err(|_| ()),
+        }
     }
 }
 
@@ -59,6 +119,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => fmt::Display::fmt(address, f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }
@@ -82,6 +143,10 @@ pub struct Upstream {
     pub max_connections: usize,
     /// Waiting lookups of a tenant.
     pub max_waiting: usize,
+    /// Trust roots beside the public ones.
+    pub extra_roots: Option<ExtraRoots>,
+    /// The proxy in between, if the environment names one for this upstream.
+    pub proxy: Option<Proxy>,
     /// Retries.
     pub retry: Retry,
     /// The breaker.
@@ -225,6 +290,8 @@ pub struct Log {
 /// How the process ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shutdown {
+    /// For connections that still come.
+    pub grace: Duration,
     /// For requests under way.
     pub drain_timeout: Duration,
 }

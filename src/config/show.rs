@@ -1,6 +1,8 @@
 //! The effective configuration as it may be shown. Written from a list of what may be, not by
 //! leaving out what may not: a key that nobody thought of is not shown.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 use super::raw::{AccessLog, CacheControl, LogFormat, LogLevel, RateLimitHeaders};
@@ -19,17 +21,36 @@ pub struct Shown {
     limits: Limits,
     log: Log,
     shutdown: Shutdown,
+    reload: Reload,
     tenants: Vec<Tenant>,
 }
 
 #[derive(Debug, Serialize)]
 struct Listen {
     address: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<Tls>,
+}
+
+#[derive(Debug, Serialize)]
+struct Tls {
+    cert: PathBuf,
+    key: PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_ca: Option<PathBuf>,
+}
+
+#[derive(Debug, Serialize)]
+struct Reload {
+    poll: String,
 }
 
 #[derive(Debug, Serialize)]
 struct Admin {
     address: String,
+    hosts: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<KeptIn>,
 }
 
 #[derive(Debug, Serialize)]
@@ -42,6 +63,8 @@ struct Upstream {
     max_response_bytes: String,
     max_connections: usize,
     max_waiting: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_file: Option<PathBuf>,
     retry: Retry,
     breaker: Breaker,
 }
@@ -95,6 +118,7 @@ struct Log {
 
 #[derive(Debug, Serialize)]
 struct Shutdown {
+    grace: String,
     drain_timeout: String,
 }
 
@@ -122,12 +146,23 @@ struct Limit {
 impl Shown {
     /// What may be shown of `settings`.
     pub fn of(settings: &Settings) -> Self {
-        let Settings { listen, admin, upstream, cache, limits, log, shutdown, tenants } = settings;
+        let Settings { listen, admin, upstream, cache, limits, log, shutdown, reload_poll, tenants } = settings;
         let span = |duration| Span::from(duration).to_string();
         let size = |bytes| Size::from(bytes).to_string();
         Self {
-            listen: Listen { address: listen.iter().map(ToString::to_string).collect() },
-            admin: Admin { address: admin.as_ref().map(ToString::to_string).unwrap_or_default() },
+            listen: Listen {
+                address: listen.addresses.iter().map(ToString::to_string).collect(),
+                tls: listen.tls.as_ref().map(|identity| Tls {
+                    cert: identity.files().cert.clone(),
+                    key: identity.files().key.clone(),
+                    client_ca: identity.files().client_ca.clone(),
+                }),
+            },
+            admin: Admin {
+                address: admin.address.as_ref().map(ToString::to_string).unwrap_or_default(),
+                hosts: admin.hosts.clone(),
+                token: admin.token.as_ref().map(|(_, kept_in)| kept_in.clone()),
+            },
             upstream: Upstream {
                 base_url: upstream.base_url.to_string(),
                 allow_plaintext: upstream.allow_plaintext,
@@ -137,6 +172,7 @@ impl Shown {
                 max_response_bytes: size(upstream.max_response_bytes as u64),
                 max_connections: upstream.max_connections,
                 max_waiting: upstream.max_waiting,
+                ca_file: upstream.extra_roots.as_ref().map(|roots| roots.file().to_owned()),
                 retry: Retry {
                     max_attempts: upstream.retry.max_attempts,
                     budget_percent: upstream.retry.budget_percent,
@@ -170,7 +206,8 @@ impl Shown {
                 rate_limit_headers: limits.rate_limit_headers,
             },
             log: Log { format: log.format, level: log.level, access: log.access, call_ids: log.call_ids },
-            shutdown: Shutdown { drain_timeout: span(shutdown.drain_timeout) },
+            shutdown: Shutdown { grace: span(shutdown.grace), drain_timeout: span(shutdown.drain_timeout) },
+            reload: Reload { poll: span(reload_poll.unwrap_or_default()) },
             tenants: tenants
                 .iter()
                 .map(|tenant| Tenant {

@@ -26,8 +26,8 @@ fn problems(text: &str) -> Vec<String> {
 #[test]
 fn the_smallest_file_is_one_tenant() {
     let settings = settings(&tenant("a"));
-    assert_eq!(settings.listen, ["127.0.0.1:8080".parse().unwrap()]);
-    assert_eq!(settings.admin, Some("127.0.0.1:9090".parse().unwrap()));
+    assert_eq!(settings.listen.addresses, ["127.0.0.1:8080".parse().unwrap()]);
+    assert_eq!(settings.admin.address, Some("127.0.0.1:9090".parse().unwrap()));
     assert_eq!(settings.upstream.base_url.to_string(), "https://api.credira.com");
     assert_eq!(settings.tenants.len(), 1);
     assert_eq!(settings.tenants[0].cache_max_bytes, 64 << 20);
@@ -166,8 +166,8 @@ fn the_environment_overrides_every_scalar() {
     assert_eq!(settings.cache.ttl.as_secs(), 7200);
     assert_eq!(settings.upstream.max_connections, 7);
     assert!(settings.upstream.allow_plaintext);
-    assert_eq!(settings.listen, ["127.0.0.1:0".parse().unwrap()]);
-    assert_eq!(settings.admin, None);
+    assert_eq!(settings.listen.addresses, ["127.0.0.1:0".parse().unwrap()]);
+    assert_eq!(settings.admin.address, None);
     assert_eq!(settings.log.access, AccessLog::Off);
     assert_eq!(settings.tenants[0].cache_max_bytes, 1 << 20);
     let rate = settings.tenants[0].rate_limit.unwrap();
@@ -255,13 +255,14 @@ fn schema_keys() -> Vec<String> {
 
 #[test]
 fn the_effective_configuration_shows_every_key() {
-    let text = tenant("a")
+    let text = "[admin]\ntoken = { value = \"0123456789abcdef0123456789abcdef\" }\n".to_owned()
+        + &tenant("a")
         + "upstream_key_next = { value = \"n\" }\nrate_limit = { per_second = 1 }\n\
            upstream_limit = { per_second = 1 }\n";
     let shown: toml::Table = Shown::of(&settings(&text)).to_toml().parse().unwrap();
     for key in schema_keys() {
         // Rates are shown per second, however they are written.
-        if key.ends_with("per_minute") {
+        if key.ends_with("per_minute") || key.starts_with("listen.tls") || key == "upstream.ca_file" {
             continue;
         }
         let mut value = &toml::Value::Table(shown.clone());
@@ -306,9 +307,11 @@ fn the_example_documents_every_key_with_its_default() {
     assert_eq!(Shown::of(&example_settings).to_toml(), Shown::of(&defaults).to_toml());
 
     let everything: toml::Table = uncommented(example).parse().unwrap();
-    load(uncommented(example));
+    // The files that it names are not on this machine, so only its keys and kinds of values are checked.
+    let shaped = shaped(Path::new("g.toml"), uncommented(example), &variables).unwrap();
+    assert!(shaped.problems.is_empty(), "{:?}", shaped.problems);
     for key in schema_keys() {
-        if key.ends_with("per_minute") {
+        if key.ends_with("per_minute") || key.starts_with("listen.tls") || key == "upstream.ca_file" {
             continue;
         }
         let mut value = &toml::Value::Table(everything.clone());

@@ -9,7 +9,7 @@ use crate::cache::{
     judge_answer, settle,
 };
 use crate::clock::{self, Instant};
-use crate::config::Cache as Policy;
+use crate::config::{Cache as Policy, CacheControl};
 use crate::domain::{CallId, Landing, NotStored, RequestId};
 use crate::telemetry::TraceContext;
 use crate::tenant::Tenant;
@@ -94,6 +94,7 @@ impl Errand {
         let Fetched { answer, connection } =
             upstream.fetch(&self.ask, urgency, self.subject.deadline).await?;
         let verdict = self.judge(answer).await;
+        self.tell_defeat(&verdict);
         if let AnswerVerdict::Ruled(_, Ruling::Refuse { why: NotStored::Identity, .. }) = &verdict {
             connection.poison();
             let metrics = self.subject.tenant.metrics();
@@ -106,6 +107,29 @@ impl Errand {
             );
         }
         Ok(verdict)
+    }
+
+    /// Says once that the upstream's own `Cache-Control`, as web frameworks set it by default, makes
+    /// the cache useless, and what changes that.
+    fn tell_defeat(&self, verdict: &AnswerVerdict) {
+        let defeated = match verdict {
+            AnswerVerdict::Ruled(_, Ruling::Store(entry)) => {
+                !entry.is_missing()
+                    && entry.facts.defeats_caching()
+                    && self.subject.policy.upstream_cache_control == CacheControl::Honor
+            }
+            AnswerVerdict::Ruled(_, Ruling::Pass { why, .. }) => *why == NotStored::NoStore,
+            AnswerVerdict::Ruled(_, Ruling::Refuse { .. }) | AnswerVerdict::Renewed(_) | AnswerVerdict::Unconfirmed => {
+                false
+            }
+        };
+        if defeated && self.subject.tenant.cache().defeat_is_news() {
+            tracing::warn!(
+                tenant = self.subject.tenant.name().as_str(),
+                "the upstream's own Cache-Control keeps completed calls from being fresh, so each lookup goes upstream: \
+                 cache.upstream_cache_control = \"ignore\" lets the configured times apply instead"
+            );
+        }
     }
 
     async fn judge(&self, answer: Answer) -> AnswerVerdict {

@@ -2,6 +2,7 @@
 //! that list; every other file is a footnote to it.
 
 mod body;
+mod explain;
 mod fetch;
 mod framing;
 mod lookup;
@@ -9,5 +10,6 @@ mod respond;
 mod snapshot;
 mod story;
 
+pub use explain::explain;
 pub use snapshot::{Snapshot, Snapshots};
 pub use story::{Cutoff, Gateway};

@@ -4,11 +4,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 
 use super::connection::{Handler, Protocol};
 use super::drain::DrainWatch;
-use super::listener::Listener;
+use super::listener::{Listener, Peer, Plain};
 use crate::telemetry::Gauge;
 
 /// How long to wait when the process has no descriptors left: others must close theirs first.
@@ -16,14 +19,22 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
 /// A server: listeners that share connection permits and a handler.
 pub struct Server<H> {
-    /// How connections speak.
-    pub protocol: Protocol,
+    /// How new connections are served; may be replaced at any time.
+    pub serving: ArcSwap<Serving>,
     /// One permit a connection.
     pub permits: Arc<Semaphore>,
     /// What answers.
     pub handler: Arc<H>,
     /// Open connections.
     pub connections: Arc<Gauge>,
+}
+
+/// How connections are served.
+pub struct Serving {
+    /// How they speak HTTP.
+    pub protocol: Protocol,
+    /// How they speak TLS, if they do.
+    pub tls: Option<Arc<ServerConfig>>,
 }
 
 /// Counts a connection while it is open.
@@ -62,7 +73,7 @@ impl<H: Handler> Server<H> {
                     let open = Open::count(&self.connections);
                     drain.spawn(async move {
                         let _held = (permit, open);
-                        server.protocol.serve(stream, peer, Arc::clone(&server.handler), watch).await;
+                        server.serve(stream, peer, watch).await;
                     });
                 }
                 Err(error) if is_clients(&error) => {}
@@ -74,6 +85,23 @@ impl<H: Handler> Server<H> {
                     tokio::time::sleep(EXHAUSTED_PAUSE).await;
                 }
             }
+        }
+    }
+}
+
+impl<H: Handler> Server<H> {
+    async fn serve(&self, stream: Plain, peer: Peer, drain: DrainWatch) {
+        let serving = self.serving.load_full();
+        let handler = Arc::clone(&self.handler);
+        let Some(tls) = &serving.tls else {
+            return serving.protocol.serve(stream, peer, handler, drain).await;
+        };
+        let handshake = TlsAcceptor::from(Arc::clone(tls)).accept(stream);
+        match tokio::time::timeout(serving.protocol.head_timeout(), handshake).await {
+            Ok(Ok(stream)) => serving.protocol.serve(stream, peer, handler, drain).await,
+            // The error may quote what the client sent; its kind is enough.
+            Ok(Err(error)) => tracing::debug!(error = %error.kind(), "a TLS handshake failed"),
+            Err(_) => tracing::debug!("a TLS handshake took too long"),
         }
     }
 }

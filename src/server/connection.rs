@@ -6,6 +6,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use http::{Request, Response};
 use http_body::Body;
@@ -67,6 +68,11 @@ impl Protocol {
             .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
             .max_local_error_reset_streams(MAX_PROVOKED_RESETS);
         Self { builder, timeouts }
+    }
+
+    /// How long a handshake, or a head, may take.
+    pub const fn head_timeout(&self) -> Duration {
+        self.timeouts.head
     }
 
     /// Serves one connection to its end. Errors are the client's and end only its connection.

@@ -7,10 +7,12 @@ mod drain;
 mod listener;
 mod patience;
 mod request_line;
+mod tls;
 mod watched_io;
 
-pub use accept::Server;
+pub use accept::{Server, Serving};
 pub use connection::{Handler, Protocol};
 pub use drain::{Drain, Drained};
-pub use listener::{Listener, Peer};
+pub use listener::{Inherited, Listener, Peer};
 pub use patience::Timeouts;
+pub use tls::server_config;

@@ -29,9 +29,15 @@ const FAMILIES: [(&str, &str, MetricType); FAMILY_COUNT] = [
     ("requests_in_flight", "Requests being answered.", MetricType::GAUGE),
     ("connections", "Client connections.", MetricType::GAUGE),
     ("log_lines_dropped_total", "Log lines dropped because their reader was too slow.", MetricType::COUNTER),
+    ("config_reloads_total", "Times the configuration was read again, by result.", MetricType::COUNTER),
+    (
+        "config_last_reload_success_timestamp_seconds",
+        "When the running configuration was loaded, in seconds since 1970.",
+        MetricType::GAUGE,
+    ),
     ("build_info", "The program's version; always 1.", MetricType::GAUGE),
 ];
-const FAMILY_COUNT: usize = 18;
+const FAMILY_COUNT: usize = 20;
 
 /// Makes the families of [`Shared`].
 pub struct Families {
@@ -177,6 +183,11 @@ fn process_series(name: &str, shared: &Shared, series: &mut Series) {
         "requests_in_flight" => series.push(&[], shared.requests_in_flight.get().into()),
         "connections" => series.push(&[], shared.connections.get().into()),
         "log_lines_dropped_total" => series.push(&[], shared.log_drops.count().into()),
+        "config_reloads_total" => {
+            series.push(&[("result", "success")], shared.reloads.get().into());
+            series.push(&[("result", "failure")], shared.failed_reloads.get().into());
+        }
+        "config_last_reload_success_timestamp_seconds" => series.push(&[], shared.last_reload.get().into()),
         "build_info" => series.push(&[("revision", super::REVISION), ("version", super::VERSION)], 1),
         _ => {}
     }

@@ -11,7 +11,7 @@ use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuild
 use tracing_subscriber::filter::{FilterExt, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, fmt};
+use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use crate::config::{Log, LogFormat, LogLevel};
 use crate::domain::CallId;
@@ -27,13 +27,42 @@ const QUEUE_LINES: usize = 8192;
 #[must_use]
 pub struct LogGuard {
     _worker: WorkerGuard,
-    drops: LogDrops,
+    control: LogControl,
 }
 
 impl LogGuard {
+    /// What a running program can ask and change of its log.
+    pub fn control(&self) -> LogControl {
+        self.control.clone()
+    }
+}
+
+/// The log of a running program.
+#[derive(Clone)]
+pub struct LogControl {
+    drops: LogDrops,
+    /// Where the level can be changed; not where `RUST_LOG` wins.
+    levels: Option<reload::Handle<Targets, Registry>>,
+}
+
+impl LogControl {
+    /// Of a process that writes no log.
+    #[cfg(test)]
+    pub const fn none() -> Self {
+        Self { drops: LogDrops(None), levels: None }
+    }
+
     /// How many lines were dropped.
     pub fn drops(&self) -> LogDrops {
         self.drops.clone()
+    }
+
+    /// Changes the least severity that is written.
+    pub fn set_level(&self, wanted: LogLevel) {
+        if let Some(levels) = &self.levels {
+            // It fails only when the log has ended.
+            let _ = levels.reload(Targets::new().with_default(level(wanted)));
+        }
     }
 }
 
@@ -43,6 +72,7 @@ pub struct LogDrops(Option<ErrorCounter>);
 
 impl LogDrops {
     /// Of a process that writes no log.
+    #[cfg(test)]
     pub const fn none() -> Self {
         Self(None)
     }
@@ -61,19 +91,19 @@ pub fn start(log: &Log, rust_log: Option<&str>) -> LogGuard {
     let (writer, worker) = queue.finish(std::io::stderr());
     let drops = LogDrops(Some(writer.error_counter()));
     let wanted = rust_log.map(Targets::from_str);
-    let filter = match &wanted {
-        Some(Ok(targets)) => targets.clone(),
-        Some(Err(_)) | None => Targets::new().with_default(level(log.level)),
+    let (filter, wins) = match &wanted {
+        Some(Ok(targets)) => (targets.clone(), true),
+        Some(Err(_)) | None => (Targets::new().with_default(level(log.level)), false),
     };
+    let (filter, handle) = reload::Layer::new(filter);
     let own = filter_fn(|metadata| metadata.target().starts_with(OWN_TARGET));
-    let subscriber =
-        tracing_subscriber::registry().with(lines(log.format, writer).with_filter(filter.and(own)));
+    let subscriber = tracing_subscriber::registry().with(lines(log.format, writer).with_filter(filter.and(own)));
     // A second start in one process, as tests have it, leaves the first in place.
     let _ = subscriber.try_init();
     if let Some(Err(_)) = wanted {
         tracing::warn!("RUST_LOG can't be read as a list of targets and levels; log.level applies instead");
     }
-    LogGuard { _worker: worker, drops }
+    LogGuard { _worker: worker, control: LogControl { drops, levels: (!wins).then_some(handle) } }
 }
 
 fn lines<S>(format: LogFormat, writer: NonBlocking) -> Box<dyn Layer<S> + Send + Sync>

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::StatusCode;
+use jiff::Timestamp;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{Encoder, Histogram, HistogramOpts, HistogramVec, Registry, TextEncoder};
 
-use super::counter::{Gauge, StatusCounter};
+use super::counter::{Counter, Gauge, StatusCounter};
 use super::families::{Families, full_name};
 use super::log::LogDrops;
 use super::tenant::TenantMetrics;
@@ -29,6 +30,10 @@ pub struct Shared {
     pub(super) requests_in_flight: Gauge,
     pub(super) connections: Arc<Gauge>,
     pub(super) log_drops: LogDrops,
+    pub(super) reloads: Counter,
+    pub(super) failed_reloads: Counter,
+    /// Seconds since 1970.
+    pub(super) last_reload: Gauge,
 }
 
 /// All metrics of the process. Series of tenants come and go with the configuration; all others are
@@ -51,6 +56,9 @@ impl Metrics {
             requests_in_flight: Gauge::default(),
             connections: Arc::default(),
             log_drops,
+            reloads: Counter::default(),
+            failed_reloads: Counter::default(),
+            last_reload: Gauge::default(),
         });
         let registry = Registry::new();
         registry.register(Box::new(ProcessCollector::for_self()))?;
@@ -79,19 +87,35 @@ impl Metrics {
         self.shared.tenants.store(Arc::new(tenants));
     }
 
-    /// The tenants whose series are shown.
-    pub fn tenants(&self) -> Arc<Vec<Arc<TenantMetrics>>> {
-        self.shared.tenants.load_full()
-    }
-
     /// Requests being answered.
     pub fn requests_in_flight(&self) -> &Gauge {
         &self.shared.requests_in_flight
     }
 
+    /// Log lines that were dropped.
+    pub fn log_lines_dropped(&self) -> u64 {
+        self.shared.log_drops.count()
+    }
+
     /// Client connections.
     pub fn connections(&self) -> &Arc<Gauge> {
         &self.shared.connections
+    }
+
+    /// Notes when the first configuration was loaded.
+    pub fn count_start(&self, at: Timestamp) {
+        self.shared.last_reload.set(u64::try_from(at.as_second()).unwrap_or(0));
+    }
+
+    /// Counts a reload that took effect.
+    pub fn count_reload_success(&self, at: Timestamp) {
+        self.shared.reloads.increment();
+        self.count_start(at);
+    }
+
+    /// Counts a reload that changed nothing.
+    pub fn count_reload_failure(&self) {
+        self.shared.failed_reloads.increment();
     }
 
     /// Counts a request that named no tenant.

@@ -12,7 +12,7 @@ mod tenant;
 mod trace_context;
 
 pub use counter::Gauge;
-pub use log::{CallHasher, LogDrops, start as start_log};
+pub use log::{CallHasher, LogControl, start as start_log};
 pub use metrics::Metrics;
 pub use record::{Record, Telemetry};
 pub use tenant::{Eviction, LimitLabel, TenantMetrics, UpstreamFailure};

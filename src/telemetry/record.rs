@@ -3,36 +3,47 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use http::{Method, StatusCode, Version};
 
-use super::log::CallHasher;
+use super::log::{CallHasher, LogControl};
 use super::metrics::Metrics;
 use super::tenant::TenantMetrics;
 use super::trace_context::TraceContext;
 use crate::clock::{self, Instant};
-use crate::config::AccessLog;
+use crate::config::{AccessLog, Log};
 use crate::domain::{CallId, RequestId, RouteLabel, Story, TenantName, method_label};
 
 /// What records are written to.
 pub struct Telemetry {
     /// Numbers.
     pub metrics: Metrics,
+    log: LogControl,
     access: AtomicU8,
     calls: CallHasher,
-    show_calls: bool,
+    show_calls: AtomicBool,
 }
 
 impl Telemetry {
     /// Access lines as configured.
-    pub fn new(metrics: Metrics, access: AccessLog, show_calls: bool, calls: CallHasher) -> Self {
-        Self { metrics, access: AtomicU8::new(access as u8), calls, show_calls }
+    pub fn new(metrics: Metrics, settings: &Log, log: LogControl, calls: CallHasher) -> Self {
+        let telemetry =
+            Self { metrics, log, access: AtomicU8::new(0), calls, show_calls: AtomicBool::new(false) };
+        telemetry.set_log(settings);
+        telemetry
+    }
+
+    /// Logs as configured from now on; the form of the lines stays.
+    pub fn set_log(&self, settings: &Log) {
+        self.access.store(settings.access as u8, Ordering::Relaxed);
+        self.show_calls.store(settings.call_ids, Ordering::Relaxed);
+        self.log.set_level(settings.level);
     }
 
     /// The call as it may appear in a log line.
     pub fn call_for_log(&self, id: &CallId) -> String {
-        if self.show_calls { id.as_str().to_owned() } else { self.calls.digest(id) }
+        if self.show_calls.load(Ordering::Relaxed) { id.as_str().to_owned() } else { self.calls.digest(id) }
     }
 
     fn wants_line(&self, status: StatusCode) -> bool {

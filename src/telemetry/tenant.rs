@@ -194,21 +194,24 @@ impl TenantMetrics {
         Outcome::ALL.into_iter().zip(self.lookups.iter().map(Counter::get))
     }
 
-    pub(super) fn not_stored(&self) -> impl Iterator<Item = (NotStored, u64)> {
+    /// Counts by reason.
+    pub fn not_stored(&self) -> impl Iterator<Item = (NotStored, u64)> {
         NotStored::ALL.into_iter().zip(self.not_stored.iter().map(Counter::get))
     }
 
-    pub(super) fn evictions(&self) -> impl Iterator<Item = (Eviction, u64)> {
+    /// Counts by cause.
+    pub fn evictions(&self) -> impl Iterator<Item = (Eviction, u64)> {
         Eviction::ALL.into_iter().zip(self.evictions.iter().map(Counter::get))
     }
 
-    pub(super) fn rate_limited(&self) -> impl Iterator<Item = (LimitLabel, u64)> {
+    /// Counts by limit.
+    pub fn rate_limited(&self) -> impl Iterator<Item = (LimitLabel, u64)> {
         LimitLabel::ALL.into_iter().zip(self.rate_limited.iter().map(Counter::get))
     }
 
     /// Upstream requests by status or kind of failure; the failures are there only once they
     /// happened, as statuses are.
-    pub(super) fn upstream_requests(&self) -> impl Iterator<Item = (String, u64)> {
+    pub fn upstream_requests(&self) -> impl Iterator<Item = (String, u64)> {
         let answers = self.upstream_answers.counts().into_iter().map(|(status, n)| (status.to_string(), n));
         let failures = UpstreamFailure::ALL.into_iter().zip(self.upstream_failures.iter().map(Counter::get));
         answers.chain(failures.filter(|(_, n)| *n > 0).map(|(kind, n)| (kind.label().to_owned(), n)))

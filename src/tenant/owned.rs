@@ -54,7 +54,7 @@ impl Tenant {
         limiter: Option<Arc<Limiter>>,
         cache: Arc<Cache>,
         upstream: Arc<Upstream>,
-        max_waiting: usize,
+        waiting: Turnstile,
         metrics: Arc<TenantMetrics>,
     ) -> Self {
         let limit = limiter.map(|limiter| Limit { policy: policy(limiter.rate()), limiter });
@@ -64,7 +64,7 @@ impl Tenant {
             limit,
             cache,
             upstream,
-            waiting: Turnstile::new(max_waiting),
+            waiting,
             metrics,
         }
     }
@@ -93,6 +93,16 @@ impl Tenant {
                 Charged { told: state(spent.left), verdict: Err(refusal) }
             }
         }
+    }
+
+    /// What is left of its rate limit, without taking any; `None` without a limit.
+    pub fn limit_left(&self) -> Option<Left> {
+        self.limit.as_ref().map(|limit| limit.limiter.left_now())
+    }
+
+    /// Its rate limiter, for a configuration that goes on with it.
+    pub fn limiter(&self) -> Option<&Arc<Limiter>> {
+        self.limit.as_ref().map(|limit| &limit.limiter)
     }
 
     /// Its cache.

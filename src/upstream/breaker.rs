@@ -92,11 +92,6 @@ impl Breaker {
         }
     }
 
-    /// What [`admit`](Self::admit) would say, without changing anything.
-    pub fn peek(&self, now: Instant) -> Admission {
-        Self { settings: self.settings, state: self.state, window: Window::default() }.admit(now)
-    }
-
     /// Takes the end of a request that was admitted as `admission`.
     pub fn report(&mut self, admission: Admission, health: Health, now: Instant) -> Option<Change> {
         match (self.state, admission) {
@@ -146,12 +141,12 @@ impl Breaker {
         self.state != State::Closed
     }
 
-    /// `closed`, `open` or `half-open`.
-    pub fn state_label(&self) -> &'static str {
+    /// What it does with requests now: `closed`, `open`, or `half-open` when the next may probe.
+    pub fn state_label(&self, now: Instant) -> &'static str {
         match self.state {
             State::Closed => "closed",
-            State::Open { .. } => "open",
-            State::HalfOpen { .. } => "half-open",
+            State::Open { until } if now < until => "open",
+            State::Open { .. } | State::HalfOpen { .. } => "half-open",
         }
     }
 }
@@ -332,9 +327,9 @@ mod tests {
     #[test]
     fn a_look_changes_nothing() {
         let mut bench = Bench::opened();
+        assert_eq!(bench.breaker.state_label(bench.now), "open");
         bench.after(5000);
-        assert_eq!(bench.breaker.peek(bench.now), Admission::Probe);
-        assert_eq!(bench.breaker.peek(bench.now), Admission::Probe);
-        assert_eq!(bench.breaker.state_label(), "open");
+        assert_eq!(bench.breaker.state_label(bench.now), "half-open");
+        assert_eq!(bench.breaker.admit(bench.now), Admission::Probe);
     }
 }

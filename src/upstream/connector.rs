@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use http::Uri;
 use http::uri::Scheme;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
@@ -19,14 +20,25 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 use tower::Service;
+
+use crate::config::{Proxy, Upstream as Settings};
 
 /// Opens connections. The request, and the key in it, is sent only after the handshake was verified.
 #[derive(Clone)]
 pub struct Connector {
-    tcp: HttpConnector,
+    way: Way,
     tls: Option<TlsConnector>,
     timeout: Duration,
+}
+
+/// How bytes reach the upstream.
+#[derive(Clone)]
+enum Way {
+    Direct(HttpConnector),
+    /// Through a proxy that was asked to `CONNECT`.
+    Tunnel(Tunnel<HttpConnector>),
 }
 
 /// Why there is no connection.
@@ -59,38 +71,38 @@ impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for Failed {
 struct Failed(Box<dyn std::error::Error + Send + Sync>);
 
 impl Connector {
-    /// For plain HTTP.
-    pub fn plain(timeout: Duration) -> Self {
+    /// For an upstream. TLS is set up only where it is used: it costs start-up time and memory.
+    pub fn new(settings: &Settings) -> Result<Self, rustls::Error> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        Self { tcp, tls: None, timeout }
+        let way = match &settings.proxy {
+            None => Way::Direct(tcp),
+            Some(Proxy { uri, authorization }) => {
+                let tunnel = Tunnel::new(uri.clone(), tcp);
+                Way::Tunnel(match authorization {
+                    Some(authorization) => tunnel.with_auth(authorization.clone()),
+                    None => tunnel,
+                })
+            }
+        };
+        let tls = if settings.base_url.is_plaintext() { None } else { Some(verifying(settings)?) };
+        Ok(Self { way, tls, timeout: settings.connect_timeout })
     }
 
-    /// For HTTPS; offers HTTP/2 and HTTP/1.1.
-    pub fn verified(timeout: Duration, roots: RootCertStore) -> Result<Self, rustls::Error> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        let mut config = versions.with_root_certificates(roots).with_no_client_auth();
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { tls: Some(TlsConnector::from(Arc::new(config))), ..Self::plain(timeout) })
-    }
-
-    /// The roots that browsers trust.
-    pub fn public_roots() -> RootCertStore {
-        RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }
-    }
-
-    async fn open(mut tcp: HttpConnector, tls: Option<TlsConnector>, target: Uri) -> Result<Stream, Failed> {
+    async fn open(way: Way, tls: Option<TlsConnector>, target: Uri) -> Result<Stream, Failed> {
         let secure = target.scheme() == Some(&Scheme::HTTPS);
         let host = target.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        let stream = tcp.call(target).await?.into_inner();
+        let stream = match way {
+            Way::Direct(mut tcp) => tcp.call(target).await?.into_inner(),
+            Way::Tunnel(mut tunnel) => tunnel.call(target).await?.into_inner(),
+        };
         if !secure {
-            return Ok(Stream::Plain(stream));
+            return Ok(Either::Left(stream));
         }
         let tls = tls.ok_or("https without TLS")?;
         let name = ServerName::try_from(host)?;
-        Ok(Stream::Tls(Box::new(tls.connect(name, stream).await?)))
+        Ok(Either::Right(tls.connect(name, stream).await?))
     }
 }
 
@@ -100,11 +112,14 @@ impl Service<Uri> for Connector {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ConnectError>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
-        self.tcp.poll_ready(cx).map_err(|error| ConnectError::Failed(error.into()))
+        match &mut self.way {
+            Way::Direct(tcp) => tcp.poll_ready(cx).map_err(|error| ConnectError::Failed(error.into())),
+            Way::Tunnel(tunnel) => tunnel.poll_ready(cx).map_err(|error| ConnectError::Failed(error.into())),
+        }
     }
 
     fn call(&mut self, target: Uri) -> Self::Future {
-        let opening = Self::open(self.tcp.clone(), self.tls.clone(), target);
+        let opening = Self::open(self.way.clone(), self.tls.clone(), target);
         let timeout = self.timeout;
         Box::pin(async move {
             match tokio::time::timeout(timeout, opening).await {
@@ -119,11 +134,21 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// An open connection.
-enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+/// Trusts what browsers trust, and the configuration's own roots; offers HTTP/2 and HTTP/1.1.
+fn verifying(settings: &Settings) -> Result<TlsConnector, rustls::Error> {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    if let Some(extra) = &settings.extra_roots {
+        roots.roots.extend(extra.roots.roots.iter().cloned());
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let mut config = versions.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsConnector::from(Arc::new(config)))
 }
+
+/// An open connection.
+type Stream = Either<TcpStream, TlsStream<TcpStream>>;
 
 /// What has come on a connection, so that a broken one can tell whether a request may be repeated.
 #[derive(Debug, Clone, Default)]
@@ -173,8 +198,8 @@ impl Connection for Watched {
     fn connected(&self) -> Connected {
         let connected = Connected::new().extra(self.traffic.clone());
         match &self.stream {
-            Stream::Tls(tls) if tls.get_ref().1.alpn_protocol() == Some(b"h2") => connected.negotiated_h2(),
-            Stream::Tls(_) | Stream::Plain(_) => connected,
+            Either::Right(tls) if tls.get_ref().1.alpn_protocol() == Some(b"h2") => connected.negotiated_h2(),
+            Either::Right(_) | Either::Left(_) => connected,
         }
     }
 }
@@ -183,10 +208,7 @@ impl AsyncRead for Watched {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        ready!(match &mut this.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        })?;
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
         if buf.filled().len() > before {
             this.traffic.read();
         }
@@ -198,10 +220,7 @@ impl AsyncWrite for Watched {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.traffic.wrote();
-        match &mut this.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
+        Pin::new(&mut this.stream).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -211,30 +230,18 @@ impl AsyncWrite for Watched {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.traffic.wrote();
-        match &mut this.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-        }
+        Pin::new(&mut this.stream).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.stream {
-            Stream::Plain(stream) => stream.is_write_vectored(),
-            Stream::Tls(stream) => stream.is_write_vectored(),
-        }
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
     }
 }

@@ -15,9 +15,9 @@ use super::retry::{Attempt, Decision, decide};
 use super::transport::{Bounds, Broken, Connection, Received, Transport};
 use crate::cache::{Answer, Exchange};
 use crate::clock::{self, Instant, WallClock};
-use crate::config::Upstream as Settings;
-use crate::domain::{Landing, NotStored, Refusal};
-use crate::limits::Limiter;
+use crate::config::{BaseUrl, Upstream as Settings};
+use crate::domain::{CallId, Landing, NotStored, Refusal};
+use crate::limits::{Left, Limiter};
 use crate::telemetry::{LimitLabel, Telemetry, TenantMetrics, UpstreamFailure};
 
 /// For how long an attempt earns its share of a retry. The shortest that tower takes: retries must
@@ -27,10 +27,10 @@ const RETRY_BUDGET_TTL: Duration = Duration::from_secs(1);
 /// One tenant's way to the upstream.
 pub struct Upstream {
     parts: Parts,
-    permits: Semaphore,
-    breaker: Mutex<Breaker>,
-    pause: Pause,
-    retries: TpsBudget,
+    permits: Arc<Semaphore>,
+    breaker: Arc<Mutex<Breaker>>,
+    pause: Arc<Pause>,
+    retries: Arc<TpsBudget>,
 }
 
 /// What an [`Upstream`] is made of.
@@ -40,7 +40,7 @@ pub struct Parts {
     /// What sends.
     pub transport: Arc<dyn Transport>,
     /// The tenant's keys.
-    pub keys: KeyRing,
+    pub keys: Arc<KeyRing>,
     /// The tenant's budget of upstream requests.
     pub budget: Option<Arc<Limiter>>,
     /// Where it is counted.
@@ -67,6 +67,27 @@ pub struct Fetched {
     pub answer: Answer,
     /// Its connection.
     pub connection: Connection,
+}
+
+/// How a fetch would fare.
+#[derive(Debug)]
+pub struct Outlook<'a> {
+    base_url: &'a BaseUrl,
+    /// How long the upstream's 429 still holds fetches back.
+    pub paused_for: Option<Duration>,
+    /// `closed`, `open` or `half-open`.
+    pub breaker: &'static str,
+    /// What is left of the budget.
+    pub budget: Option<Left>,
+    /// Requests that could be sent at once.
+    pub free_connections: usize,
+}
+
+impl Outlook<'_> {
+    /// What would be asked.
+    pub fn url(&self, id: &CallId) -> String {
+        self.base_url.call(id).map(|url| url.to_string()).unwrap_or_default()
+    }
 }
 
 /// Why there is no answer.
@@ -188,19 +209,63 @@ impl Drop for UnderWay<'_> {
 impl Upstream {
     /// With full permits and a closed breaker.
     pub fn new(parts: Parts) -> Self {
-        let percent = f32::from(parts.settings.retry.budget_percent.min(100)) / 100.0;
+        let Settings { max_connections, breaker, retry, .. } = parts.settings;
+        let percent = f32::from(retry.budget_percent.min(100)) / 100.0;
         Self {
-            permits: Semaphore::new(parts.settings.max_connections),
-            breaker: Mutex::new(Breaker::new(parts.settings.breaker)),
-            pause: Pause::default(),
-            retries: TpsBudget::new(RETRY_BUDGET_TTL, 1, percent),
+            permits: Arc::new(Semaphore::new(max_connections)),
+            breaker: Arc::new(Mutex::new(Breaker::new(breaker))),
+            pause: Arc::default(),
+            retries: Arc::new(TpsBudget::new(RETRY_BUDGET_TTL, 1, percent)),
             parts,
         }
     }
 
+    /// As [`new`](Self::new), but goes on with what `before` has learnt, where the settings that it was
+    /// learnt under are the same.
+    pub fn succeeding(before: &Self, parts: Parts) -> Self {
+        let (old, new) = (before.parts.settings.clone(), parts.settings.clone());
+        let mut next = Self::new(parts);
+        if old.base_url != new.base_url {
+            return next;
+        }
+        next.pause = Arc::clone(&before.pause);
+        if old.max_connections == new.max_connections {
+            next.permits = Arc::clone(&before.permits);
+        }
+        if old.breaker == new.breaker {
+            next.breaker = Arc::clone(&before.breaker);
+        }
+        if old.retry == new.retry {
+            next.retries = Arc::clone(&before.retries);
+        }
+        next
+    }
+
     /// The tenant's keys.
-    pub const fn keys(&self) -> &KeyRing {
+    pub const fn keys(&self) -> &Arc<KeyRing> {
         &self.parts.keys
+    }
+
+    /// What sends.
+    pub const fn transport(&self) -> &Arc<dyn Transport> {
+        &self.parts.transport
+    }
+
+    /// The tenant's budget.
+    pub const fn budget(&self) -> Option<&Arc<Limiter>> {
+        self.parts.budget.as_ref()
+    }
+
+    /// How a fetch would fare now. Changes nothing.
+    pub fn outlook(&self) -> Outlook<'_> {
+        let now = clock::now();
+        Outlook {
+            base_url: &self.parts.settings.base_url,
+            paused_for: self.pause.left(now),
+            breaker: self.breaker().state_label(now),
+            budget: self.parts.budget.as_ref().map(|budget| budget.left_now()),
+            free_connections: self.permits.available_permits(),
+        }
     }
 
     /// Fetches a call by `deadline`, repeating what is worth it.

@@ -49,16 +49,14 @@ impl KeyRing {
         if before == worked.place { Promotion::Known } else { Promotion::News }
     }
 
+    /// Whether it has the same keys in the same order.
+    pub fn has_same_keys(&self, other: &Self) -> bool {
+        self.keys == other.keys
+    }
+
     /// Whether a key is in the ring.
     pub fn contains(&self, key: &UpstreamKey) -> bool {
         self.keys.contains(key)
-    }
-
-    /// Goes on with the key that was in use before, if it is in this ring.
-    pub fn resume(&self, key: &UpstreamKey) {
-        if let Some(place) = self.keys.iter().position(|have| have == key) {
-            self.active.store(place, Ordering::Release);
-        }
     }
 }
 
