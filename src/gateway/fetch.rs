@@ -13,7 +13,7 @@ use crate::config::{Cache as Policy, CacheControl};
 use crate::domain::{CallId, Landing, NotStored, RequestId};
 use crate::telemetry::TraceContext;
 use crate::tenant::Tenant;
-use crate::upstream::{Ask, Failure, Fetched, Urgency};
+use crate::upstream::{Ask, Connection, Failure, Fetched, Urgency};
 
 /// Bodies above this are judged off the runtime: reading 400 KB of JSON takes about 1 ms.
 const OFF_RUNTIME_BYTES: usize = 256 << 10;
@@ -89,13 +89,23 @@ impl Errand {
         });
     }
 
+    /// Fetches and judges. An answer about another call, on a connection that was used before, may
+    /// belong to a request of then: it is asked for once more, on another connection.
     async fn fetch(&self, urgency: Urgency) -> Result<AnswerVerdict, Failure> {
+        let (verdict, connection) = self.fetch_once(urgency).await?;
+        if is_mix_up(&verdict) && connection.was_reused {
+            return self.fetch_once(urgency).await.map(|(verdict, _)| verdict);
+        }
+        Ok(verdict)
+    }
+
+    async fn fetch_once(&self, urgency: Urgency) -> Result<(AnswerVerdict, Connection), Failure> {
         let upstream = self.subject.tenant.upstream();
         let Fetched { answer, connection } =
             upstream.fetch(&self.ask, urgency, self.subject.deadline).await?;
         let verdict = self.judge(answer).await;
         self.tell_defeat(&verdict);
-        if let AnswerVerdict::Ruled(_, Ruling::Refuse { why: NotStored::Identity, .. }) = &verdict {
+        if is_mix_up(&verdict) {
             connection.poison();
             let metrics = self.subject.tenant.metrics();
             metrics.identity_mismatches.increment();
@@ -106,7 +116,7 @@ impl Errand {
                  connection closed. Tell the vendor"
             );
         }
-        Ok(verdict)
+        Ok((verdict, connection))
     }
 
     /// Says once that the upstream's own `Cache-Control`, as web frameworks set it by default, makes
@@ -147,6 +157,10 @@ impl Errand {
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }
+}
+
+fn is_mix_up(verdict: &AnswerVerdict) -> bool {
+    matches!(verdict, AnswerVerdict::Ruled(_, Ruling::Refuse { why: NotStored::Identity, .. }))
 }
 
 fn failed(failure: Failure, urgency: Urgency, tenant: &Tenant) -> Landed {

@@ -16,4 +16,4 @@ pub use connector::Connector;
 pub use fetch::{Failure, Fetched, Parts, Upstream, Urgency};
 pub use key_ring::KeyRing;
 pub use request::Ask;
-pub use transport::{Network, Transport};
+pub use transport::{Connection, Network, Transport};

@@ -41,12 +41,16 @@ pub struct Received {
 
 /// The connection of an exchange.
 #[derive(Debug, Default)]
-pub struct Connection(Option<CaptureConnection>);
+pub struct Connection {
+    capture: Option<CaptureConnection>,
+    /// Whether it had served requests before: then what came on it may be the answer to one of those.
+    pub was_reused: bool,
+}
 
 impl Connection {
     /// Never uses the connection again: what came on it belongs to somebody else's request.
     pub fn poison(&self) {
-        if let Some(capture) = &self.0
+        if let Some(capture) = &self.capture
             && let Some(connected) = capture.connection_metadata().as_ref()
         {
             connected.poison();
@@ -121,7 +125,6 @@ impl Network {
         let (parts, ()) = request.into_parts();
         let mut request = Request::from_parts(parts, Empty::new());
         let mut capture = capture_connection(&mut request);
-        let connection = Connection(Some(capture.clone()));
         let mut response = std::pin::pin!(self.client.request(request));
         // The connector has its own deadline; the head's begins once there is a connection.
         let early = tokio::select! {
@@ -137,11 +140,13 @@ impl Network {
                 timeout_at(limit, response).await.map_err(|_| Broken::Timeout)?
             }
         };
-        let (head, body) = response.map_err(|error| classify(&error))?.into_parts();
+        let (mut head, body) = response.map_err(|error| classify(&error))?.into_parts();
         if is_ambiguous(&head.headers) {
             return Err(Broken::Invalid);
         }
         let body = read(body, head.status, bounds).await?;
+        let was_reused = head.extensions.remove::<Traffic>().is_some_and(|traffic| traffic.seen().in_earlier_ones);
+        let connection = Connection { capture: Some(capture), was_reused };
         Ok(Received { status: head.status, headers: head.headers, body, connection })
     }
 }

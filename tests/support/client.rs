@@ -44,7 +44,7 @@ impl Client {
     }
 
     pub fn request(&mut self, method: &str, path: &str, token: &str, lines: &[&str]) -> &mut Self {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: gateway\r\n");
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n");
         if !token.is_empty() {
             head += &format!("Authorization: Bearer {token}\r\n");
         }
