@@ -4,10 +4,7 @@
 //! tokio's, so that a test which pauses tokio's time moves the whole gateway by hand. The wall clock
 //! is asked only where the upstream or a client speaks of dates.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 pub use tokio::time::Instant;
 
 /// Now, on the monotonic clock.
@@ -16,30 +13,34 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
-/// The wall clock, which may be stepped: by its administrator, or by a test.
+/// The wall clock.
 #[derive(Debug, Clone, Default)]
 pub struct WallClock {
-    /// Seconds that a test has stepped the clock by.
-    step: Option<Arc<AtomicI64>>,
+    /// Where a test keeps its own time, in seconds since 1970.
+    #[cfg(test)]
+    by_hand: Option<std::sync::Arc<std::sync::atomic::AtomicI64>>,
 }
 
 impl WallClock {
     /// The machine's clock.
-    pub const fn system() -> Self {
-        Self { step: None }
+    pub fn system() -> Self {
+        Self::default()
     }
 
-    /// The machine's clock plus a number of seconds that can be changed at any time.
+    /// A clock that shows what a test sets.
     #[cfg(test)]
-    pub fn stepped_by(seconds: Arc<AtomicI64>) -> Self {
-        Self { step: Some(seconds) }
+    pub fn by_hand(seconds: std::sync::Arc<std::sync::atomic::AtomicI64>) -> Self {
+        Self { by_hand: Some(seconds) }
     }
 
     /// Now, by the calendar.
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     pub fn now(&self) -> Timestamp {
-        let now = Timestamp::now();
-        let step = self.step.as_ref().map_or(0, |step| step.load(Ordering::Relaxed));
-        now.saturating_add(SignedDuration::from_secs(step)).unwrap_or(now)
+        #[cfg(test)]
+        if let Some(seconds) = &self.by_hand {
+            let seconds = seconds.load(std::sync::atomic::Ordering::SeqCst);
+            return Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
+        }
+        Timestamp::now()
     }
 }

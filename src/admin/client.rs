@@ -82,7 +82,8 @@ async fn exchange(
 ) -> Result<Asked, AskError> {
     let handshake = http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.map_err(|_| AskError::NoAnswer)?;
-    let mut request = Request::builder().method(method).uri(path).header(HOST, HeaderValue::from_static("localhost"));
+    let mut request =
+        Request::builder().method(method).uri(path).header(HOST, HeaderValue::from_static("localhost"));
     if let Some(token) = token {
         let line = SecretString::from(format!("Bearer {}", token.expose_secret()));
         request = request.header(AUTHORIZATION, line.expose_secret());

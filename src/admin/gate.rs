@@ -61,7 +61,9 @@ impl Denied {
                 "FORBIDDEN",
                 "Without admin.token, the admin API answers only on loopback and Unix sockets",
             ),
-            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "Invalid or missing admin token"),
+            Self::Unauthorized => {
+                (StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "Invalid or missing admin token")
+            }
         }
     }
 }
@@ -107,13 +109,15 @@ fn is_known_host(headers: &HeaderMap, hosts: &[String]) -> bool {
 
 /// Whether a browser says that a page of another origin sent this.
 fn is_other_site(headers: &HeaderMap) -> bool {
-    let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?").to_ascii_lowercase());
+    let text =
+        |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?").to_ascii_lowercase());
     let site = text(&SEC_FETCH_SITE);
     if site.is_some_and(|site| site != "same-origin" && site != "none") {
         return true;
     }
     let host = text(&HOST).unwrap_or_default();
-    text(&ORIGIN).is_some_and(|origin| origin.split_once("://").is_none_or(|(_, authority)| authority != host))
+    text(&ORIGIN)
+        .is_some_and(|origin| origin.split_once("://").is_none_or(|(_, authority)| authority != host))
 }
 
 #[cfg(test)]
@@ -137,11 +141,19 @@ mod tests {
 
     #[test]
     fn only_names_that_cannot_be_made_to_point_here_are_served() {
-        for host in ["127.0.0.1:9090", "10.1.2.3", "[::1]:9090", "localhost", "LOCALHOST:9090", "gateway.internal:80"] {
+        for host in
+            ["127.0.0.1:9090", "10.1.2.3", "[::1]:9090", "localhost", "LOCALHOST:9090", "gateway.internal:80"]
+        {
             assert_eq!(admit_page(&headers(&[("host", host)]), &rules(None)), Ok(()), "{host}");
         }
-        for host in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "", "gateway.internal.evil"] {
-            assert_eq!(admit_page(&headers(&[("host", host)]), &rules(None)), Err(Denied::Misdirected), "{host}");
+        for host in
+            ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "", "gateway.internal.evil"]
+        {
+            assert_eq!(
+                admit_page(&headers(&[("host", host)]), &rules(None)),
+                Err(Denied::Misdirected),
+                "{host}"
+            );
         }
         assert_eq!(admit_page(&headers(&[]), &rules(None)), Err(Denied::Misdirected));
         assert_eq!(admit_page(&headers(&[LOCAL, LOCAL]), &rules(None)), Err(Denied::Misdirected));
@@ -173,7 +185,9 @@ mod tests {
         let with = |line| admit_api(&headers(&[LOCAL, ("authorization", line)]), &secured, false);
         assert_eq!(with("Bearer admin-token"), Ok(()));
         assert_eq!(with("bearer admin-token"), Ok(()));
-        for line in ["Bearer wrong", "Bearer admin-token ", "Bearer  admin-token", "Basic admin-token", "admin-token"] {
+        for line in
+            ["Bearer wrong", "Bearer admin-token ", "Bearer  admin-token", "Basic admin-token", "admin-token"]
+        {
             assert_eq!(with(line), Err(Denied::Unauthorized), "{line}");
         }
         assert_eq!(admit_api(&headers(&[LOCAL]), &secured, true), Err(Denied::Unauthorized));

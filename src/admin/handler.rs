@@ -8,7 +8,9 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -26,7 +28,8 @@ use crate::server::{Handler, Peer};
 use crate::tenant::Tenant;
 
 /// Reads the configuration again; the error lists every problem.
-pub type Reload = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), Vec<String>>> + Send>> + Send + Sync>;
+pub type Reload =
+    Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), Vec<String>>> + Send>> + Send + Sync>;
 
 /// The admin plane.
 pub struct Admin {
@@ -105,8 +108,10 @@ impl Admin {
             Route::Config => json_answer(StatusCode::OK, &self.rules.load().shown),
             Route::Entry(tenant, id) => {
                 let snapshot = self.gateway.snapshots.load();
-                let entry = snapshot.directory.named(&tenant).and_then(|tenant| tenant.cache().current().entry(&id));
-                let describe = |entry: Arc<_>| json_answer(StatusCode::OK, &described(&entry, &snapshot.policy));
+                let entry =
+                    snapshot.directory.named(&tenant).and_then(|tenant| tenant.cache().current().entry(&id));
+                let describe =
+                    |entry: Arc<_>| json_answer(StatusCode::OK, &described(&entry, &snapshot.policy));
                 entry.map_or_else(|| self.not_found(), describe)
             }
             Route::Explain(tenant, id) => {

@@ -65,7 +65,10 @@ impl Health {
     /// The state.
     pub fn state(&self) -> State {
         let state = self.0.state.load(Ordering::Acquire);
-        [State::Ready, State::Draining].into_iter().find(|known| *known as u8 == state).unwrap_or(State::Starting)
+        [State::Ready, State::Draining]
+            .into_iter()
+            .find(|known| *known as u8 == state)
+            .unwrap_or(State::Starting)
     }
 
     /// Notes how a reload went.

@@ -123,7 +123,9 @@ mod tests {
         let id = CallId::parse(b"call_1").unwrap();
         assert_eq!(of("DELETE", "/api/v1/cache/a"), Ok(Route::Purge(Scope::Tenant(tenant.clone()))));
         assert_eq!(of("DELETE", "/api/v1/cache/a/call_1"), Ok(Route::Purge(Scope::Call(tenant, id))));
-        for path in ["/api/v1/cache/", "/api/v1/cache/*", "/api/v1/cache/a/", "/api/v1/cache/a/*", "/api/v1/cache/A"] {
+        for path in
+            ["/api/v1/cache/", "/api/v1/cache/*", "/api/v1/cache/a/", "/api/v1/cache/a/*", "/api/v1/cache/A"]
+        {
             assert_eq!(of("DELETE", path), Err(NoRoute::NotFound), "{path}");
         }
     }

@@ -83,14 +83,17 @@ pub fn gather(gateway: &Gateway, health: &Health, uptime: Duration) -> Stats {
         revision: REVISION,
         uptime_seconds: uptime.as_secs_f64(),
         state: health.state().label(),
-        last_reload: health.last_reload().map(|report| LastReload {
-            at: format!("{:.0}", report.at),
-            problems: report.problems.clone(),
-        }),
+        last_reload: health
+            .last_reload()
+            .map(|report| LastReload { at: format!("{:.0}", report.at), problems: report.problems.clone() }),
         connections: metrics.connections().get(),
         requests_in_flight: metrics.requests_in_flight().get(),
         log_lines_dropped: metrics.log_lines_dropped(),
-        tenants: snapshot.directory.all().map(|tenant| (tenant.name().to_string(), of_tenant(tenant))).collect(),
+        tenants: snapshot
+            .directory
+            .all()
+            .map(|tenant| (tenant.name().to_string(), of_tenant(tenant)))
+            .collect(),
     }
 }
 

@@ -44,6 +44,17 @@ pub struct Ground {
     pub telemetry: Arc<Telemetry>,
     /// The calendar.
     pub wall: WallClock,
+    /// How upstreams are reached.
+    pub reach: Reach,
+}
+
+/// How upstreams are reached.
+pub enum Reach {
+    /// Over the network, each tenant with connections of its own.
+    Network,
+    /// By a script, in tests.
+    #[cfg(test)]
+    Scripted(Arc<dyn Transport>),
 }
 
 impl World {
@@ -52,7 +63,8 @@ impl World {
         let connector = Connector::new(&settings.upstream).map_err(BuildError::Tls)?;
         let builder = Builder { settings: &settings, before, ground, connector };
         let directory = Directory::new(settings.tenants.iter().map(|tenant| builder.tenant(tenant)));
-        let same_bound = before.filter(|old| old.settings.limits.max_in_flight == settings.limits.max_in_flight);
+        let same_bound =
+            before.filter(|old| old.settings.limits.max_in_flight == settings.limits.max_in_flight);
         let snapshot = Snapshot {
             directory,
             policy: Arc::new(settings.cache.clone()),
@@ -123,7 +135,7 @@ impl Builder<'_> {
             settings: settings.clone(),
             transport: match former.filter(|former| connects_alike(former.upstream, settings)) {
                 Some(former) => Arc::clone(former.tenant.upstream().transport()),
-                None => Arc::new(Network::new(self.connector.clone(), settings.max_connections)) as Arc<dyn Transport>,
+                None => self.transport(),
             },
             // The same keys stay promoted as they are.
             keys: match before.map(|before| before.keys()).filter(|before| before.has_same_keys(&keys)) {
@@ -138,6 +150,16 @@ impl Builder<'_> {
         match before {
             Some(before) => Upstream::succeeding(before, parts),
             None => Upstream::new(parts),
+        }
+    }
+
+    fn transport(&self) -> Arc<dyn Transport> {
+        match &self.ground.reach {
+            Reach::Network => {
+                Arc::new(Network::new(self.connector.clone(), self.settings.upstream.max_connections))
+            }
+            #[cfg(test)]
+            Reach::Scripted(transport) => Arc::clone(transport),
         }
     }
 

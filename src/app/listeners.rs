@@ -10,7 +10,9 @@ use tokio::sync::Semaphore;
 use crate::admin::Admin;
 use crate::config::{Address, Limits, Settings};
 use crate::gateway::Gateway;
-use crate::server::{Drain, Handler, Inherited, Listener, Protocol, Server, Serving, Timeouts, server_config};
+use crate::server::{
+    Drain, Handler, Inherited, Listener, Protocol, Server, Serving, Timeouts, server_config,
+};
 use crate::telemetry::Gauge;
 
 /// Connections that the admin listener takes.

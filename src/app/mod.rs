@@ -2,6 +2,8 @@
 
 mod build;
 mod listeners;
+#[cfg(test)]
+mod model;
 mod reload;
 mod run;
 mod signals;

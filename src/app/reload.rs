@@ -75,7 +75,10 @@ impl Reloader {
             Err(problems) => {
                 metrics.count_reload_failure();
                 for problem in problems {
-                    tracing::error!(problem, "not reloaded: the running configuration stays; mend the file and reload");
+                    tracing::error!(
+                        problem,
+                        "not reloaded: the running configuration stays; mend the file and reload"
+                    );
                 }
             }
         }
@@ -87,13 +90,15 @@ impl Reloader {
         let Source { file, variables } = self.source.clone();
         let loading = tokio::task::spawn_blocking(move || config::load(&file, &variables));
         let loaded = loading.await.map_err(|error| vec![error.to_string()])?;
-        let Loaded { settings, warnings } = loaded.map_err(|problems| problems.lines().collect::<Vec<_>>())?;
+        let Loaded { settings, warnings } =
+            loaded.map_err(|problems| problems.lines().collect::<Vec<_>>())?;
         let fixed = needs_restart(&world.settings, &settings);
         if !fixed.is_empty() {
             return Err(fixed);
         }
         let serving = self.listeners.prepare(&settings).map_err(|error| vec![error.to_string()])?;
-        let next = World::build(settings, Some(world), &self.ground).map_err(|error| vec![error.to_string()])?;
+        let next =
+            World::build(settings, Some(world), &self.ground).map_err(|error| vec![error.to_string()])?;
         for warning in warnings {
             tracing::warn!("{warning}");
         }
@@ -113,7 +118,9 @@ impl Reloader {
         let mut poll = self.poll.subscribe();
         loop {
             // The sender is in `self`, so waiting ends only with the program.
-            let Ok(every) = poll.wait_for(Option::is_some).await.map(|poll| poll.unwrap_or_default()) else { return };
+            let Ok(every) = poll.wait_for(Option::is_some).await.map(|poll| poll.unwrap_or_default()) else {
+                return;
+            };
             let mut seen = self.fingerprint().await;
             while *poll.borrow_and_update() == Some(every) {
                 tokio::select! {

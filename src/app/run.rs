@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio_util::task::TaskTracker;
 
-use super::build::{BuildError, Ground, World};
+use super::build::{BuildError, Ground, Reach, World};
 use super::listeners::{Bound, Listeners};
 use super::reload::{Reloader, Source, Subjects};
 use super::signals::{Signal, Signals};
@@ -66,7 +66,7 @@ impl App {
     pub async fn start(settings: Settings, source: Source, log: LogControl) -> Result<Self, StartError> {
         let wall = WallClock::system();
         let telemetry = Arc::new(telemetry(&settings, log)?);
-        let ground = Ground { telemetry: Arc::clone(&telemetry), wall: wall.clone() };
+        let ground = Ground { telemetry: Arc::clone(&telemetry), wall: wall.clone(), reach: Reach::Network };
         let bound = Bound::open(&settings).await.map_err(StartError::Listen)?;
         let world = World::build(settings, None, &ground).map_err(StartError::Build)?;
         telemetry.metrics.show_tenants(world.metrics());

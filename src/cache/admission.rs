@@ -151,7 +151,9 @@ fn is_encoded(headers: &HeaderMap) -> bool {
 }
 
 fn pass(answer: &Answer, why: NotStored, older: Older) -> Ruling {
-    let fields = head::finish(head::passed(&answer.headers), &date(answer));
+    let mut fields = head::finish(head::passed(&answer.headers), &date(answer));
+    // An answer that isn't kept here is as old as the caches behind us say.
+    fields.extend(answer.headers.get(AGE).map(|age| (AGE, age.clone())));
     Ruling::Pass { reply: Reply::new(answer.status, &fields, &answer.body), why, older }
 }
 

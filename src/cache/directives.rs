@@ -36,6 +36,13 @@ impl Seconds {
             Self::Unreadable => 0,
         }
     }
+
+    const fn readable(self) -> Option<u32> {
+        match self {
+            Self::Given(seconds) => Some(seconds),
+            Self::Unreadable => None,
+        }
+    }
 }
 
 /// Of two readings the stricter: fewer seconds, and unreadable before all.
@@ -124,18 +131,14 @@ impl Demand {
             "no-store" => found.no_store = true,
             "only-if-cached" => found.only_if_cached = true,
             "max-age" => max_age = stricter(max_age, Seconds::parse(argument)),
-            "min-fresh" => min_fresh = Some(Seconds::parse(argument)),
+            "min-fresh" => min_fresh = min_fresh.max(Seconds::parse(argument).readable()),
             "max-stale" if argument.is_none() => max_stale = stricter(max_stale, Seconds::Given(u32::MAX)),
             "max-stale" => max_stale = stricter(max_stale, Seconds::parse(argument)),
             _ => {}
         });
-        let readable = |seconds| match seconds {
-            Some(Seconds::Given(seconds)) => Some(seconds),
-            Some(Seconds::Unreadable) | None => None,
-        };
         found.max_age = max_age.map(Seconds::or_zero);
-        found.min_fresh = readable(min_fresh);
-        found.max_stale = readable(max_stale);
+        found.min_fresh = min_fresh;
+        found.max_stale = max_stale.and_then(Seconds::readable);
         found
     }
 }
@@ -275,6 +278,7 @@ mod tests {
         assert_eq!(read("max-age=0").max_age, Some(0));
         assert_eq!(read("max-age=x").max_age, Some(0));
         assert_eq!(read("min-fresh=5").min_fresh, Some(5));
+        assert_eq!(read("min-fresh=5, min-fresh=9, min-fresh=7").min_fresh, Some(9));
         assert_eq!(read("min-fresh=x").min_fresh, None);
         assert_eq!(read("max-stale").max_stale, Some(u32::MAX));
         assert_eq!(read("max-stale=7").max_stale, Some(7));

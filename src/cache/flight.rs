@@ -179,7 +179,7 @@ impl<T: Clone> Passenger<T> {
     }
 
     /// The answer, if the fetch has landed.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "loom"))]
     pub fn landed(&self) -> Option<T> {
         self.0.borrow().clone()
     }

@@ -114,6 +114,12 @@ impl Generation {
         self.flights.is_under_way(id)
     }
 
+    /// Removes an entry as the store does to make room.
+    #[cfg(test)]
+    pub fn evict(&self, id: &CallId) {
+        self.store.remove(id);
+    }
+
     /// Stores an entry. Only for a pilot that is landing.
     pub(super) fn store(&self, id: CallId, entry: Arc<Entry>) {
         self.store.insert(id, entry);

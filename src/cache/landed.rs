@@ -40,6 +40,11 @@ impl Landed {
         Self { landing, yields: Yield::Refusal(refusal) }
     }
 
+    /// Whether it left the store with a newer answer.
+    pub const fn has_renewed(&self) -> bool {
+        matches!(self.landing, Landing::Stored { .. } | Landing::Renewed { .. })
+    }
+
     /// Whether the upstream failed, so that a stale entry is better.
     pub fn is_failure(&self) -> bool {
         match &self.yields {

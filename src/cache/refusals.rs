@@ -33,7 +33,10 @@ impl Refusals {
     /// Why the last answer about a call was not stored, and when that was.
     pub fn last(&self, id: &CallId) -> Option<(NotStored, Instant)> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().rev().find(|remembered| remembered.id == *id).map(|remembered| (remembered.why, remembered.at))
+        all.iter()
+            .rev()
+            .find(|remembered| remembered.id == *id)
+            .map(|remembered| (remembered.why, remembered.at))
     }
 }
 

@@ -66,8 +66,10 @@ pub(super) enum Command {
     /// Remove entries from a running gateway's caches.
     ///
     /// When it returns, nothing older is served, and no fetch that was under way brings it back.
-    #[command(after_help = "Examples:\n  credira-gateway purge billing call_123456789\n  credira-gateway purge billing\n  \
-                            credira-gateway purge --all --admin unix:/run/credira-gateway-admin.sock")]
+    #[command(
+        after_help = "Examples:\n  credira-gateway purge billing call_123456789\n  credira-gateway purge billing\n  \
+                            credira-gateway purge --all --admin unix:/run/credira-gateway-admin.sock"
+    )]
     Purge(PurgeArgs),
     /// Show a running gateway's figures, tenant by tenant.
     #[command(after_help = "Examples:\n  credira-gateway stats --admin 127.0.0.1:9090\n  \

@@ -10,7 +10,8 @@ use super::outcome::{Exit, print};
 pub fn run(args: &PurgeArgs) -> Result<(), Exit> {
     // The path is the scope; the names have no character that it would need to escape.
     let parts = args.tenant.iter().chain(&args.id);
-    if !parts.clone().all(|part| part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))) {
+    if !parts.clone().all(|part| part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')))
+    {
         return Err(Exit::Usage("expected a tenant's name and a call's ID".into()));
     }
     let (path, what) = match (&args.tenant, &args.id) {

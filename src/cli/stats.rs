@@ -27,12 +27,15 @@ fn for_people(stats: &Value) -> String {
         number("/requests_in_flight"),
         number("/log_lines_dropped"),
     );
-    if let Some(problems) = stats.pointer("/last_reload/problems").and_then(Value::as_array).filter(|p| !p.is_empty()) {
+    if let Some(problems) =
+        stats.pointer("/last_reload/problems").and_then(Value::as_array).filter(|p| !p.is_empty())
+    {
         let _ = writeln!(out, "the last reload failed: {} problem(s), see readyz?verbose", problems.len());
     }
     let tenants = stats.get("tenants").and_then(Value::as_object).into_iter().flatten();
     let rows: Vec<Vec<String>> = tenants.map(|(name, tenant)| row(name, tenant)).collect();
-    let header = ["tenant", "lookups", "hits", "stale", "misses", "entries", "size", "of", "upstream", "breaker"];
+    let header =
+        ["tenant", "lookups", "hits", "stale", "misses", "entries", "size", "of", "upstream", "breaker"];
     out.push('\n');
     out.push_str(&table(&header, &rows));
     out

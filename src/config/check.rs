@@ -13,7 +13,8 @@ use super::proxy::Proxy;
 use super::raw::{self, OneOrMore};
 use super::secret::{KeptIn, SecretReader};
 use super::settings::{
-    Address, Admin, BaseUrl, Breaker, Cache, Limits, Listen, Log, Rate, Retry, Settings, Shutdown, Tenant, Upstream,
+    Address, Admin, BaseUrl, Breaker, Cache, Limits, Listen, Log, Rate, Retry, Settings, Shutdown, Tenant,
+    Upstream,
 };
 use super::tls::{ExtraRoots, TlsIdentity};
 use super::units::{Size, Span};
@@ -130,7 +131,8 @@ impl Checker<'_> {
     }
 
     fn admin(&mut self, raw: raw::Admin) -> Option<Admin> {
-        let address = check_admin(&raw, self.document).map_err(|problem| self.findings.problems.push(problem));
+        let address =
+            check_admin(&raw, self.document).map_err(|problem| self.findings.problems.push(problem));
         for (place, host) in raw.hosts.iter().enumerate() {
             if host.parse::<http::uri::Authority>().map_or(true, |name| name.host() != host) {
                 self.problem(&format!("admin.hosts[{place}]"), "expected a host name without a port");
@@ -141,7 +143,11 @@ impl Checker<'_> {
             (hash, KeptIn::from(source))
         });
         let hosts = raw.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
-        Some(Admin { address: address.ok()?, hosts, token: token.and_then(|(hash, kept_in)| Some((hash?, kept_in))) })
+        Some(Admin {
+            address: address.ok()?,
+            hosts,
+            token: token.and_then(|(hash, kept_in)| Some((hash?, kept_in))),
+        })
     }
 
     fn upstream(&mut self, raw: &raw::Upstream) -> Option<Upstream> {

@@ -26,7 +26,10 @@ impl fmt::Debug for Proxy {
 
 impl Proxy {
     /// The proxy for an `https` upstream; none for a plain one.
-    pub fn for_upstream(upstream: &BaseUrl, variables: &BTreeMap<String, String>) -> Result<Option<Self>, String> {
+    pub fn for_upstream(
+        upstream: &BaseUrl,
+        variables: &BTreeMap<String, String>,
+    ) -> Result<Option<Self>, String> {
         let value = |name: &str| variables.get(name).or_else(|| variables.get(&name.to_ascii_lowercase()));
         let Some(proxy) = value("HTTPS_PROXY").filter(|proxy| !proxy.is_empty()) else { return Ok(None) };
         let target = upstream.to_string().parse::<Uri>().ok().filter(|_| !upstream.is_plaintext());
@@ -70,9 +73,15 @@ mod tests {
     #[test]
     fn no_proxy_names_exceptions() {
         for except in ["api.credira.com", ".credira.com", "credira.com", "*", "other, api.credira.com"] {
-            assert_eq!(proxy(UPSTREAM, &[("HTTPS_PROXY", "http://p:1"), ("NO_PROXY", except)]), Ok(None), "{except}");
+            assert_eq!(
+                proxy(UPSTREAM, &[("HTTPS_PROXY", "http://p:1"), ("NO_PROXY", except)]),
+                Ok(None),
+                "{except}"
+            );
         }
-        assert!(proxy(UPSTREAM, &[("HTTPS_PROXY", "http://p:1"), ("no_proxy", "example.org")]).unwrap().is_some());
+        assert!(
+            proxy(UPSTREAM, &[("HTTPS_PROXY", "http://p:1"), ("no_proxy", "example.org")]).unwrap().is_some()
+        );
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         match text.strip_prefix("unix:") {
-            Some(path) if path.is_empty() => Err(()),
+            Some("") => Err(()),
             Some(path) => Ok(Self::Unix(path.into())),
             None => text.parse().map(Self::Tcp).map_err(|_| ()),
         }

@@ -146,7 +146,8 @@ struct Limit {
 impl Shown {
     /// What may be shown of `settings`.
     pub fn of(settings: &Settings) -> Self {
-        let Settings { listen, admin, upstream, cache, limits, log, shutdown, reload_poll, tenants } = settings;
+        let Settings { listen, admin, upstream, cache, limits, log, shutdown, reload_poll, tenants } =
+            settings;
         let span = |duration| Span::from(duration).to_string();
         let size = |bytes| Size::from(bytes).to_string();
         Self {

@@ -30,8 +30,9 @@ impl TlsIdentity {
         let at = |path: &PathBuf| folder.join(path);
         let chain = certificates(&at(&files.cert)).map_err(|message| ("cert", message))?;
         let key_file = at(&files.key);
-        let key = PrivateKeyDer::from_pem_file(&key_file)
-            .map_err(|error| ("key", format!("cannot read a private key from {}: {error}", key_file.display())))?;
+        let key = PrivateKeyDer::from_pem_file(&key_file).map_err(|error| {
+            ("key", format!("cannot read a private key from {}: {error}", key_file.display()))
+        })?;
         let provider = rustls::crypto::ring::default_provider();
         let certified = CertifiedKey::from_der(chain, key, &provider).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => ("key", "does not belong to the certificate".to_owned()),
@@ -98,8 +99,11 @@ impl PartialEq for ExtraRoots {
 impl Eq for ExtraRoots {}
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let failed = |error: rustls_pki_types::pem::Error| format!("cannot read certificates from {}: {error}", file.display());
-    let chain: Vec<_> = CertificateDer::pem_file_iter(file).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)?;
+    let failed = |error: rustls_pki_types::pem::Error| {
+        format!("cannot read certificates from {}: {error}", file.display())
+    };
+    let chain: Vec<_> =
+        CertificateDer::pem_file_iter(file).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)?;
     if chain.is_empty() { Err(format!("{} has no certificate", file.display())) } else { Ok(chain) }
 }
 
@@ -107,7 +111,8 @@ fn roots(file: &Path) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(file)? {
         let added = roots.add(certificate);
-        added.map_err(|error| format!("{} has a certificate that can't be a root: {error}", file.display()))?;
+        added
+            .map_err(|error| format!("{} has a certificate that can't be a root: {error}", file.display()))?;
     }
     Ok(roots)
 }

@@ -89,14 +89,21 @@ fn tell_cache(
     }
     match decide(entry, &Demand::default(), &snapshot.policy, now) {
         Step::Serve(served) => match served.story {
-            Story::Negative { ttl } => ("negative", format!("the upstream's 404 is remembered for {ttl} s more")),
+            Story::Negative { ttl } => {
+                ("negative", format!("the upstream's 404 is remembered for {ttl} s more"))
+            }
             Story::Hit { ttl } => ("hit", format!("the entry is fresh for {ttl} s more")),
-            Story::Stale { .. } | Story::Forwarded { .. } => ("stale", "the entry may be served as it is".into()),
+            Story::Stale { .. } | Story::Forwarded { .. } => {
+                ("stale", "the entry may be served as it is".into())
+            }
         },
         Step::Renew(served) => {
             let why = match served.story {
                 Story::Stale { ttl, reason: StaleReason::WhileRevalidate } => {
-                    format!("the entry has been stale for {} s, which is served while it is renewed", ttl.unsigned_abs())
+                    format!(
+                        "the entry has been stale for {} s, which is served while it is renewed",
+                        ttl.unsigned_abs()
+                    )
                 }
                 _ => "the entry is stale, which is served while it is renewed".into(),
             };
@@ -108,11 +115,12 @@ fn tell_cache(
         }
         Step::Ask(question) => {
             let following = generation.is_fetching(id);
-            let result = if following { "a fetch is under way: it would be followed" } else { "none is under way" };
+            let result =
+                if following { "a fetch is under way: it would be followed" } else { "none is under way" };
             decisions.push(decision("fetch", result, json!({ "fwd": question.forward.token() })));
-            let validators = question.entry.as_ref().map(|entry| entry.validators()).unwrap_or_default();
+            let validators = question.entry().map(|entry| entry.validators()).unwrap_or_default();
             tell_upstream(tenant, id, &validators, decisions);
-            let why = match question.entry {
+            let why = match question.entry() {
                 Some(_) => "the entry must be validated upstream first",
                 None => "nothing is stored for it",
             };
@@ -127,7 +135,8 @@ fn tell_upstream(tenant: &Tenant, id: &CallId, validators: &Validators, decision
     decisions.push(match outlook.paused_for {
         None => decision("pause", "none", Value::Null),
         Some(left) => {
-            let details = json!({ "seconds_left": left.as_secs_f64(), "because": "the upstream answered 429" });
+            let details =
+                json!({ "seconds_left": left.as_secs_f64(), "because": "the upstream answered 429" });
             decision("pause", "refuses", details)
         }
     });
@@ -143,7 +152,8 @@ fn tell_upstream(tenant: &Tenant, id: &CallId, validators: &Validators, decision
     let free = outlook.free_connections;
     let result = if free > 0 { "free" } else { "waits for one" };
     decisions.push(decision("connection", result, json!({ "free": free })));
-    let header = |value: &Option<http::HeaderValue>| value.as_ref().and_then(|v| v.to_str().ok().map(String::from));
+    let header =
+        |value: &Option<http::HeaderValue>| value.as_ref().and_then(|v| v.to_str().ok().map(String::from));
     decisions.push(decision(
         "request",
         "would be sent",

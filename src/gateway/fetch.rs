@@ -82,7 +82,7 @@ impl Errand {
                 Ok(verdict) => settle(verdict, &id, &generation, &policy, tenant.metrics(), landing),
                 Err(failure) => failed(failure, urgency, &tenant),
             };
-            if let (Urgency::Background, Some(entry), true) = (urgency, &entry, landed.is_failure()) {
+            if let (Urgency::Background, Some(entry), false) = (urgency, &entry, landed.has_renewed()) {
                 entry.renewals.note_failure(clock::now());
             }
             landed
@@ -129,9 +129,9 @@ impl Errand {
                     && self.subject.policy.upstream_cache_control == CacheControl::Honor
             }
             AnswerVerdict::Ruled(_, Ruling::Pass { why, .. }) => *why == NotStored::NoStore,
-            AnswerVerdict::Ruled(_, Ruling::Refuse { .. }) | AnswerVerdict::Renewed(_) | AnswerVerdict::Unconfirmed => {
-                false
-            }
+            AnswerVerdict::Ruled(_, Ruling::Refuse { .. })
+            | AnswerVerdict::Renewed(_)
+            | AnswerVerdict::Unconfirmed => false,
         };
         if defeated && self.subject.tenant.cache().defeat_is_news() {
             tracing::warn!(

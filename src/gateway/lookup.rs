@@ -35,12 +35,19 @@ pub struct Served {
 pub struct Question {
     /// Why.
     pub forward: Forward,
-    /// What is stored, to be validated.
-    pub entry: Option<Arc<Entry>>,
+    /// What was stored when this was decided, of whatever use that is.
+    pub seen: Option<Arc<Entry>>,
     /// Whether that may be served if the upstream fails.
     pub fallback: Fallback,
     /// Whether the answer may be stored as far as this client goes.
     pub storing: Storing,
+}
+
+impl Question {
+    /// The stored call, to be validated or fallen back on. A remembered 404 is neither.
+    pub fn entry(&self) -> Option<&Arc<Entry>> {
+        self.seen.as_ref().filter(|entry| !entry.is_missing())
+    }
 }
 
 /// A client's demands, if clients are listened to.
@@ -54,16 +61,15 @@ pub fn demand(headers: &HeaderMap, policy: &Policy) -> Demand {
 /// Decides on a lookup.
 pub fn decide(entry: Option<Arc<Entry>>, demand: &Demand, policy: &Policy, now: Instant) -> Step {
     let storing = if demand.no_store { Storing::Unwanted } else { Storing::Wanted };
-    let judged = entry.and_then(|entry| {
-        let reckoning = Reckoning::of(&entry.facts, policy, now);
-        // A remembered 404 that is over is nothing, not something stale.
-        (reckoning.is_fresh() || !entry.is_missing()).then_some((entry, reckoning))
-    });
-    let Some((entry, reckoning)) = judged else {
-        let question =
-            Question { forward: Forward::UriMiss, entry: None, fallback: Fallback::Allowed, storing };
-        return ask(question, demand);
+    let miss = |seen| {
+        ask(Question { forward: Forward::UriMiss, seen, fallback: Fallback::Allowed, storing }, demand)
     };
+    let Some(entry) = entry else { return miss(None) };
+    let reckoning = Reckoning::of(&entry.facts, policy, now);
+    // A remembered 404 that is over is nothing, not something stale.
+    if entry.is_missing() && !reckoning.is_fresh() {
+        return miss(Some(entry));
+    }
     let served = |entry: Arc<Entry>, story| Served { age: reckoning.age().as_secs(), entry, story };
     let ttl = reckoning.ttl();
     match judge(&reckoning, demand) {
@@ -76,9 +82,7 @@ pub fn decide(entry: Option<Arc<Entry>>, demand: &Demand, policy: &Policy, now: 
             Step::Serve(served(entry, Story::Stale { ttl, reason: StaleReason::Tolerated }))
         }
         Verdict::Fetch { forward, fallback } => {
-            // A remembered 404 has nothing to validate.
-            let entry = Some(entry).filter(|entry| !entry.is_missing());
-            ask(Question { forward, entry, fallback, storing }, demand)
+            ask(Question { forward, seen: Some(entry), fallback, storing }, demand)
         }
     }
 }
@@ -89,7 +93,7 @@ fn ask(question: Question, demand: &Demand) -> Step {
 
 /// The stale entry, if it may be served now that the upstream has failed.
 pub fn fall_back(question: &Question, policy: &Policy, now: Instant) -> Option<Served> {
-    let entry = question.entry.as_ref().filter(|_| question.fallback == Fallback::Allowed)?;
+    let entry = question.entry().filter(|_| question.fallback == Fallback::Allowed)?;
     let reckoning = Reckoning::of(&entry.facts, policy, now);
     reckoning.may_serve_on_error().then(|| Served {
         entry: Arc::clone(entry),

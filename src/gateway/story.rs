@@ -198,11 +198,11 @@ impl Gateway {
         loop {
             let Asking { subject, question, .. } = &*asking;
             let forward = question.forward;
-            let boarded = subject.generation.board(&subject.id, question.storing, question.entry.as_ref());
+            let boarded = subject.generation.board(&subject.id, question.storing, question.seen.as_ref());
             let (passenger, collapsed) = match boarded {
                 Boarding::Follower(passenger) => (passenger, true),
                 Boarding::Leader(pilot, passenger) => {
-                    let entry = question.entry.clone();
+                    let entry = question.entry().cloned();
                     let errand = Errand::new(subject.clone(), entry, record.id.clone(), record.trace.clone());
                     errand.depart(pilot, Urgency::Foreground, &self.tasks);
                     (passenger, false)

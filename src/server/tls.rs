@@ -12,12 +12,15 @@ use crate::config::TlsIdentity;
 /// roots, only to clients that have a certificate of theirs.
 pub fn server_config(identity: &TlsIdentity) -> Result<Arc<ServerConfig>, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    let versions =
+        ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
     let clients = match &identity.client_roots {
         None => versions.with_no_client_auth(),
         Some(roots) => {
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(roots), provider).build();
-            versions.with_client_cert_verifier(verifier.map_err(|error| rustls::Error::General(error.to_string()))?)
+            versions.with_client_cert_verifier(
+                verifier.map_err(|error| rustls::Error::General(error.to_string()))?,
+            )
         }
     };
     let certificate = SingleCertAndKey::from((*identity.certified).clone());

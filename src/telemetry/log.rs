@@ -97,7 +97,8 @@ pub fn start(log: &Log, rust_log: Option<&str>) -> LogGuard {
     };
     let (filter, handle) = reload::Layer::new(filter);
     let own = filter_fn(|metadata| metadata.target().starts_with(OWN_TARGET));
-    let subscriber = tracing_subscriber::registry().with(lines(log.format, writer).with_filter(filter.and(own)));
+    let subscriber =
+        tracing_subscriber::registry().with(lines(log.format, writer).with_filter(filter.and(own)));
     // A second start in one process, as tests have it, leaves the first in place.
     let _ = subscriber.try_init();
     if let Some(Err(_)) = wanted {

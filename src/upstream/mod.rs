@@ -16,4 +16,6 @@ pub use connector::Connector;
 pub use fetch::{Failure, Fetched, Parts, Upstream, Urgency};
 pub use key_ring::KeyRing;
 pub use request::Ask;
+#[cfg(test)]
+pub use transport::{Bounds, Broken, Exchanging, Received};
 pub use transport::{Connection, Network, Transport};

@@ -145,7 +145,8 @@ impl Network {
             return Err(Broken::Invalid);
         }
         let body = read(body, head.status, bounds).await?;
-        let was_reused = head.extensions.remove::<Traffic>().is_some_and(|traffic| traffic.seen().in_earlier_ones);
+        let was_reused =
+            head.extensions.remove::<Traffic>().is_some_and(|traffic| traffic.seen().in_earlier_ones);
         let connection = Connection { capture: Some(capture), was_reused };
         Ok(Received { status: head.status, headers: head.headers, body, connection })
     }

@@ -147,6 +147,8 @@ fn t61_missing_calls_are_remembered_for_a_moment() {
     );
     assert_eq!((upstream.count(), gateway.outcomes("negative")), (1, 1.0));
     assert_eq!(gateway.get_as(1, "call_missing1", &[]).story(), "fwd=uri-miss; fwd-status=404; stored; ttl");
+    let again = gateway.get_with("call_missing1", &["Cache-Control: no-cache"]);
+    assert_eq!(again.story(), "fwd=request; fwd-status=404; stored; ttl");
 
     let off = Config::default().with("cache", "not_found_ttl = \"0s\"").start(&upstream);
     for _ in 0..2 {

@@ -14,12 +14,20 @@ fn stored(lines: &'static [&'static str]) -> (Upstream, Gateway) {
 #[test]
 fn no_cache_and_pragma_force_a_fetch() {
     let (upstream, gateway) = stored(&["Cache-Control: max-age=60"]);
-    for lines in [&["Cache-Control: no-cache"][..], &["Pragma: no-cache"], &["Cache-Control: max-age=0"], &["Cache-Control: min-fresh=100"]] {
+    for lines in [
+        &["Cache-Control: no-cache"][..],
+        &["Pragma: no-cache"],
+        &["Cache-Control: max-age=0"],
+        &["Cache-Control: min-fresh=100"],
+    ] {
         assert_eq!(gateway.get_with("call_1", lines).story(), FORCED, "{lines:?}");
     }
     assert_eq!(upstream.count(), 5);
     assert_eq!(gateway.outcomes("bypass"), 4.0);
-    assert_eq!(gateway.get_with("call_1", &["Pragma: no-cache", "Cache-Control: max-age=50"]).story(), "hit; ttl");
+    assert_eq!(
+        gateway.get_with("call_1", &["Pragma: no-cache", "Cache-Control: max-age=50"]).story(),
+        "hit; ttl"
+    );
     assert_eq!(gateway.get_with("call_1", &["Cache-Control: no-cache, only-if-cached"]).code(), "NOT_CACHED");
 }
 
@@ -40,7 +48,11 @@ fn no_store_reads_and_writes_nothing_and_may_follow() {
     assert_eq!(gateway.get_with("call_1", &["Cache-Control: no-store"]).story(), story);
     let story = "fwd=uri-miss; fwd-status=200; detail=client-no-store";
     assert_eq!(gateway.get_with("call_2", &["Cache-Control: no-store"]).story(), story);
-    assert_eq!(gateway.get("call_2").story(), "fwd=uri-miss; fwd-status=200; stored; ttl", "it was not written");
+    assert_eq!(
+        gateway.get("call_2").story(),
+        "fwd=uri-miss; fwd-status=200; stored; ttl",
+        "it was not written"
+    );
 
     let gate = Gate::default();
     let waiting = gate.clone();
@@ -67,7 +79,10 @@ fn max_stale_accepts_what_is_beyond_renewal() {
     assert_eq!(gateway.get_with("call_1", &["Cache-Control: max-stale"]).story(), "hit; ttl");
     assert_eq!(gateway.get_with("call_1", &["Cache-Control: max-stale=60"]).story(), "hit; ttl");
     assert_eq!((gateway.outcomes("stale"), upstream.count()), (2.0, 1));
-    assert_eq!(gateway.get_with("call_1", &["Cache-Control: max-stale=5"]).story(), "fwd=stale; fwd-status=200; stored; ttl");
+    assert_eq!(
+        gateway.get_with("call_1", &["Cache-Control: max-stale=5"]).story(),
+        "fwd=stale; fwd-status=200; stored; ttl"
+    );
     let (_upstream, gateway) = stored(&["Cache-Control: max-age=60, must-revalidate", "Age: 100"]);
     assert!(gateway.get_with("call_1", &["Cache-Control: max-stale"]).story().starts_with("fwd=stale"));
 }
@@ -78,7 +93,10 @@ fn only_if_cached_asks_nobody() {
     let only = &["Cache-Control: only-if-cached"][..];
     assert_eq!(gateway.get_with("call_1", only).story(), "hit; ttl");
     let response = gateway.get_with("call_2", only);
-    assert_eq!((response.status, response.code().as_str(), response.story().as_str()), (504, "NOT_CACHED", "fwd=uri-miss"));
+    assert_eq!(
+        (response.status, response.code().as_str(), response.story().as_str()),
+        (504, "NOT_CACHED", "fwd=uri-miss")
+    );
     let response = gateway.get_with("call_1", &["Cache-Control: only-if-cached, max-age=0"]);
     assert_eq!((response.code().as_str(), response.story().as_str()), ("NOT_CACHED", "fwd=request"));
     assert_eq!((upstream.count(), gateway.outcomes("miss")), (1, 3.0));
@@ -90,16 +108,22 @@ fn a_demand_that_is_not_met_forbids_stale_answers() {
         let (upstream, gateway) = stored(&["Cache-Control: max-age=60", "Age: 100"]);
         upstream.now(|_| reply("500 X", &[], "{}"));
         let response = gateway.get_with("call_1", &[line]);
-        assert_eq!((response.status, response.story().as_str()), (500, "fwd=request; fwd-status=500; detail=status"), "{line}");
+        assert_eq!(
+            (response.status, response.story().as_str()),
+            (500, "fwd=request; fwd-status=500; detail=status"),
+            "{line}"
+        );
     }
 }
 
 #[test]
 fn t38_demands_coalesce_and_pay_from_the_budget() {
     let upstream = Upstream::scripted(|seen| call_reply(seen.id(), &["Cache-Control: max-age=60"]));
-    let gateway = Config::default().tenant(0, "upstream_limit = { per_minute = 1, burst = 3 }").start(&upstream);
+    let gateway =
+        Config::default().tenant(0, "upstream_limit = { per_minute = 1, burst = 3 }").start(&upstream);
     gateway.get("call_1");
-    let statuses: Vec<_> = (0..10).map(|_| gateway.get_with("call_1", &["Cache-Control: no-cache"]).status).collect();
+    let statuses: Vec<_> =
+        (0..10).map(|_| gateway.get_with("call_1", &["Cache-Control: no-cache"]).status).collect();
     assert_eq!((statuses.iter().filter(|status| **status == 200).count(), upstream.count()), (2, 3));
     assert_eq!(gateway.get("call_1").story(), "hit; ttl", "others are served as before");
 
@@ -133,7 +157,9 @@ fn demands_can_be_switched_off() {
     let upstream = Upstream::contract();
     let gateway = Config::default().with("cache", "client_cache_control = \"ignore\"").start(&upstream);
     gateway.get("call_1");
-    for line in ["Cache-Control: no-cache", "Cache-Control: no-store", "Pragma: no-cache", "Cache-Control: max-age=0"] {
+    for line in
+        ["Cache-Control: no-cache", "Cache-Control: no-store", "Pragma: no-cache", "Cache-Control: max-age=0"]
+    {
         assert_eq!(gateway.get_with("call_1", &[line]).story(), "hit; ttl", "{line}");
     }
     assert_eq!(gateway.get_with("call_2", &["Cache-Control: only-if-cached"]).status, 200);
@@ -141,7 +167,9 @@ fn demands_can_be_switched_off() {
 
 #[test]
 fn the_upstream_can_be_ignored() {
-    let upstream = Upstream::scripted(|seen| call_reply(seen.id(), &["Cache-Control: no-store, max-age=0, private", "Expires: 0"]));
+    let upstream = Upstream::scripted(|seen| {
+        call_reply(seen.id(), &["Cache-Control: no-store, max-age=0, private", "Expires: 0"])
+    });
     let gateway = Config::default().with("cache", "upstream_cache_control = \"ignore\"").start(&upstream);
     assert_eq!(gateway.get("call_1").story(), "fwd=uri-miss; fwd-status=200; stored; ttl");
     let hit = gateway.get("call_1");
@@ -151,12 +179,16 @@ fn the_upstream_can_be_ignored() {
 
 #[test]
 fn an_upstream_that_defeats_the_cache_is_told_of_once() {
-    let upstream = Upstream::scripted(|seen| call_reply(seen.id(), &["Cache-Control: max-age=0, private, must-revalidate"]));
+    let upstream = Upstream::scripted(|seen| {
+        call_reply(seen.id(), &["Cache-Control: max-age=0, private, must-revalidate"])
+    });
     let gateway = Gateway::plain(&upstream);
     for _ in 0..5 {
         assert_eq!(gateway.get("call_1").status, 200);
     }
-    gateway.process.err_line("about the upstream's Cache-Control", |line| line.contains("upstream_cache_control"));
+    gateway
+        .process
+        .err_line("about the upstream's Cache-Control", |line| line.contains("upstream_cache_control"));
     let told = gateway.process.err().iter().filter(|line| line.contains("upstream_cache_control")).count();
     assert_eq!(told, 1);
 }

@@ -6,7 +6,7 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::disallowed_methods,
-    clippy::print_stderr,
+    clippy::string_slice,
     reason = "a test that fails must stop, and tests may read the clock"
 )]
 

@@ -1,6 +1,8 @@
 //! Purging, and being told what is there and why.
 
-use crate::support::{Act, Client, Finished, Gate, Gateway, Response, TOKENS, Upstream, call_reply, eventually, program, reply};
+use crate::support::{
+    Act, Client, Finished, Gate, Gateway, Response, TOKENS, Upstream, call_reply, eventually, program, reply,
+};
 
 fn delete(gateway: &Gateway, path: &str) -> Response {
     Client::connect(gateway.admin).request("DELETE", &format!("/api/v1/cache{path}"), "", &[]).read()
@@ -61,10 +63,18 @@ fn t68_a_purge_beats_a_fetch_in_flight() {
         upstream.wait_for(1);
         delete(&gateway, scope);
         let after = gateway.get("call_1");
-        assert_eq!((after.header("x-number"), upstream.count()), (Some("1"), 2), "it joins no fetch begun before");
+        assert_eq!(
+            (after.header("x-number"), upstream.count()),
+            (Some("1"), 2),
+            "it joins no fetch begun before"
+        );
         gate.open();
         let early = early.read();
-        assert_eq!((early.status, early.header("x-number")), (200, Some("0")), "who asked before is answered");
+        assert_eq!(
+            (early.status, early.header("x-number")),
+            (200, Some("0")),
+            "who asked before is answered"
+        );
         if scope == "/alpha/call_1" {
             assert_eq!(early.story(), "fwd=uri-miss; fwd-status=200; detail=purged");
             assert_eq!(gateway.metric("cache_refusals_total{reason=\"purged\",tenant=\"alpha\"}"), 1.0);
@@ -76,7 +86,8 @@ fn t68_a_purge_beats_a_fetch_in_flight() {
 
 #[test]
 fn a_purge_beats_a_background_renewal() {
-    let upstream = Upstream::scripted(|seen| call_reply(seen.id(), &["Cache-Control: max-age=60", "Age: 100"]));
+    let upstream =
+        Upstream::scripted(|seen| call_reply(seen.id(), &["Cache-Control: max-age=60", "Age: 100"]));
     let gateway = Gateway::plain(&upstream);
     gateway.get("call_1");
     let gate = Gate::default();
@@ -99,7 +110,9 @@ fn a_purge_beats_a_background_renewal() {
 
 #[test]
 fn an_entry_is_described_without_its_body() {
-    let upstream = Upstream::scripted(|seen| call_reply(seen.id(), &["ETag: \"v1\"", "Cache-Control: max-age=60", "Age: 20"]));
+    let upstream = Upstream::scripted(|seen| {
+        call_reply(seen.id(), &["ETag: \"v1\"", "Cache-Control: max-age=60", "Age: 20"])
+    });
     let gateway = Gateway::plain(&upstream);
     gateway.get("call_1");
     let response = gateway.admin("/api/v1/cache/alpha/call_1");
@@ -113,15 +126,21 @@ fn an_entry_is_described_without_its_body() {
     assert!(entry["size_bytes"].as_u64().unwrap() > entry["body_bytes"].as_u64().unwrap());
     assert_eq!(entry["freshness"]["lifetime_from"], "max-age");
     for path in ["/alpha/call_2", "/beta/call_1", "/nobody/call_1", "/alpha/nonsense"] {
-        assert_eq!(gateway.admin(&format!("/api/v1/cache{path}").replace("cache", "cache")).status, 404, "{path}");
+        assert_eq!(
+            gateway.admin(&format!("/api/v1/cache{path}").replace("cache", "cache")).status,
+            404,
+            "{path}"
+        );
     }
 }
 
 #[test]
 fn a_lookup_is_explained_without_sending_anything() {
     let upstream = Upstream::contract();
-    let config = crate::support::Config::default()
-        .tenant(0, "rate_limit = { per_minute = 1, burst = 5 }\nupstream_limit = { per_minute = 1, burst = 4 }");
+    let config = crate::support::Config::default().tenant(
+        0,
+        "rate_limit = { per_minute = 1, burst = 5 }\nupstream_limit = { per_minute = 1, burst = 4 }",
+    );
     let gateway = config.start(&upstream);
     let explain = |id: &str| gateway.admin(&format!("/api/v1/explain/alpha/{id}")).json();
     let step = |explanation: &serde_json::Value, name: &str| {
@@ -140,7 +159,10 @@ fn a_lookup_is_explained_without_sending_anything() {
 
     gateway.get("call_1");
     let warm = explain("call_1");
-    assert_eq!((warm["would"].as_str(), step(&warm, "entry")["result"].as_str()), (Some("hit"), Some("fresh")));
+    assert_eq!(
+        (warm["would"].as_str(), step(&warm, "entry")["result"].as_str()),
+        (Some("hit"), Some("fresh"))
+    );
     assert_eq!(step(&warm, "entry")["details"]["freshness"]["lifetime_from"], "cache.ttl");
     gateway.get("call_progress1");
     let unfinished = explain("call_progress1");
@@ -149,7 +171,10 @@ fn a_lookup_is_explained_without_sending_anything() {
     assert_eq!(explain("call_missing1")["would"], "negative");
     assert_eq!(explain("nonsense")["would"], "refuse");
     assert_eq!(gateway.admin("/api/v1/explain/nobody/call_1").status, 404);
-    assert_eq!((upstream.count(), explain("call_1")["decisions"][1]["details"]["remaining"].as_u64()), (3, Some(2)));
+    assert_eq!(
+        (upstream.count(), explain("call_1")["decisions"][1]["details"]["remaining"].as_u64()),
+        (3, Some(2))
+    );
 }
 
 #[test]
@@ -164,7 +189,10 @@ fn the_stats_tell_each_tenants_figures() {
     assert!(stats["uptime_seconds"].as_f64().unwrap() > 0.0);
     let alpha = &stats["tenants"]["alpha"];
     assert_eq!((alpha["outcomes"]["hit"].as_u64(), alpha["outcomes"]["miss"].as_u64()), (Some(1), Some(3)));
-    assert_eq!((alpha["cache"]["entries"].as_u64(), alpha["upstream"]["requests"]["404"].as_u64()), (Some(2), Some(1)));
+    assert_eq!(
+        (alpha["cache"]["entries"].as_u64(), alpha["upstream"]["requests"]["404"].as_u64()),
+        (Some(2), Some(1))
+    );
     assert_eq!(alpha["not_stored"]["not-completed"], 1);
     assert_eq!(stats["tenants"]["beta"]["outcomes"]["hit"], 0);
     assert_eq!(alpha["upstream"]["breaker"], "closed");
@@ -179,7 +207,10 @@ fn the_commands_ask_the_admin_plane() {
     let admin = gateway.admin.to_string();
     let run = |arguments: &[&str]| Finished::of(&mut program(&[arguments, &["--admin", &admin]].concat()));
     let explained = run(&["explain", "alpha", "call_1"]);
-    assert!(explained.code == 0 && explained.out.starts_with("A lookup of call_1 by alpha would now be: hit"), "{explained:?}");
+    assert!(
+        explained.code == 0 && explained.out.starts_with("A lookup of call_1 by alpha would now be: hit"),
+        "{explained:?}"
+    );
     let stats = run(&["stats"]);
     assert!(stats.code == 0 && stats.out.lines().any(|line| line.starts_with("alpha ")), "{stats:?}");
     let json: serde_json::Value = serde_json::from_str(&run(&["stats", "--json"]).out).unwrap();

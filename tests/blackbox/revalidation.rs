@@ -17,14 +17,21 @@ fn stored(acts: Vec<Act>) -> (Upstream, Gateway) {
 #[test]
 fn a_304_renews_the_entry_and_updates_its_headers() {
     let (upstream, gateway) = stored(tagged("call_1", "\"v1\""));
-    upstream.now(|_| vec![Act::Send(b"HTTP/1.1 304 Not Modified\r\nCache-Control: max-age=100\r\nX-Version: 2\r\n\r\n".to_vec())]);
+    upstream.now(|_| {
+        vec![Act::Send(
+            b"HTTP/1.1 304 Not Modified\r\nCache-Control: max-age=100\r\nX-Version: 2\r\n\r\n".to_vec(),
+        )]
+    });
     let renewed = gateway.get("call_1");
     assert_eq!((renewed.status, renewed.story().as_str()), (200, "fwd=stale; fwd-status=304; stored; ttl"));
     assert_eq!(renewed.json()["data"]["id"], "call_1");
     assert_eq!((renewed.header("x-version"), renewed.header("age")), (Some("2"), Some("0")));
     assert_eq!(upstream.seen()[1].header("if-none-match"), Some("\"v1\""));
     let hit = gateway.get("call_1");
-    assert_eq!((hit.story().as_str(), hit.header("x-version"), hit.header("etag")), ("hit; ttl", Some("2"), Some("\"v1\"")));
+    assert_eq!(
+        (hit.story().as_str(), hit.header("x-version"), hit.header("etag")),
+        ("hit; ttl", Some("2"), Some("\"v1\""))
+    );
     assert_eq!((gateway.outcomes("revalidated"), upstream.count()), (1.0, 2));
 }
 
@@ -77,16 +84,30 @@ fn a_304_about_another_version_is_followed_by_a_whole_request() {
 #[test]
 fn a_304_that_says_no_store_answers_once_and_goes() {
     let (upstream, gateway) = stored(tagged("call_1", "\"v1\""));
-    upstream.now(|_| vec![Act::Send(b"HTTP/1.1 304 Not Modified\r\nCache-Control: no-store\r\n\r\n".to_vec())]);
+    upstream
+        .now(|_| vec![Act::Send(b"HTTP/1.1 304 Not Modified\r\nCache-Control: no-store\r\n\r\n".to_vec())]);
     let response = gateway.get("call_1");
-    assert_eq!((response.status, response.story().as_str()), (200, "fwd=stale; fwd-status=304; detail=no-store"));
+    assert_eq!(
+        (response.status, response.story().as_str()),
+        (200, "fwd=stale; fwd-status=304; detail=no-store")
+    );
     upstream.now(|seen| call_reply(seen.id(), &[]));
     assert_eq!(gateway.get("call_1").story(), "fwd=uri-miss; fwd-status=200; stored; ttl");
 }
 
 #[test]
 fn clients_that_have_the_call_get_304_from_the_cache_and_on_a_miss() {
-    let upstream = Upstream::scripted(|seen| call_reply(seen.id(), &["ETag: \"v1\"", "Last-Modified: Mon, 15 Jan 2024 10:30:00 GMT", "X-Other: 1", "Cache-Control: max-age=60"]));
+    let upstream = Upstream::scripted(|seen| {
+        call_reply(
+            seen.id(),
+            &[
+                "ETag: \"v1\"",
+                "Last-Modified: Mon, 15 Jan 2024 10:30:00 GMT",
+                "X-Other: 1",
+                "Cache-Control: max-age=60",
+            ],
+        )
+    });
     let gateway = Gateway::plain(&upstream);
     for (id, line, status) in [
         ("call_1", "If-None-Match: \"v1\"", 304),
@@ -136,7 +157,10 @@ fn a_client_that_polls_gets_304_although_meta_changes() {
 fn a_conditional_head_is_a_304_too() {
     let (_upstream, gateway) = stored(call_reply("call_1", &["ETag: \"v1\""]));
     let mut client = gateway.connect();
-    let head = client.request("HEAD", "/v1/calls/call_1", TOKENS[0], &["If-None-Match: \"v1\""]).read_head().unwrap();
+    let head = client
+        .request("HEAD", "/v1/calls/call_1", TOKENS[0], &["If-None-Match: \"v1\""])
+        .read_head()
+        .unwrap();
     assert_eq!(head.status, 304);
     assert_eq!(client.get("/v1/calls/call_1", TOKENS[0], &[]).read().status, 200);
 }

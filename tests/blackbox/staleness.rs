@@ -59,7 +59,9 @@ fn a_renewal_that_fails_leaves_the_entry_and_backs_off() {
     upstream.now(|_| reply("500 X", &[], "{}"));
     assert_eq!(gateway.get("call_1").story(), RENEWING);
     upstream.wait_for(2);
-    eventually("the failure is counted", || gateway.metric("upstream_requests_total{code=\"500\",tenant=\"alpha\"}") >= 1.0);
+    eventually("the failure is counted", || {
+        gateway.metric("upstream_requests_total{code=\"500\",tenant=\"alpha\"}") >= 1.0
+    });
     for _ in 0..20 {
         assert_eq!(gateway.get("call_1").story(), RENEWING);
     }
@@ -78,7 +80,10 @@ fn every_failure_of_the_upstream_is_answered_from_stale() {
         ("429", reply("429 X", &["Retry-After: 1"], json)),
         ("reset", vec![Act::Reset]),
         ("closed", vec![Act::Close]),
-        ("half a body", vec![Act::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{".to_vec()), Act::Close]),
+        (
+            "half a body",
+            vec![Act::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{".to_vec()), Act::Close],
+        ),
         ("no HTTP", vec![Act::Send(b"SSH-2.0-nonsense\r\n\r\n".to_vec()), Act::Close]),
         ("a page", reply("200 OK", &[], "<html>")),
         ("another call", reply("200 OK", &[], &call("call_2"))),
@@ -109,7 +114,8 @@ fn f02_a_timeout_is_answered_from_stale() {
 fn a_spent_budget_is_answered_from_stale() {
     let upstream = Upstream::contract();
     upstream.now(|seen| aged(seen.id(), 400, ""));
-    let gateway = Config::default().tenant(0, "upstream_limit = { per_minute = 1, burst = 1 }").start(&upstream);
+    let gateway =
+        Config::default().tenant(0, "upstream_limit = { per_minute = 1, burst = 1 }").start(&upstream);
     gateway.get("call_1");
     assert_eq!(gateway.get("call_1").story(), FAILED);
     assert_eq!(gateway.get("call_2").code(), "RATE_LIMITED");
@@ -127,7 +133,10 @@ fn t52_what_the_upstream_says_is_gone_or_forbidden_is_passed_on_and_removed() {
         upstream.now(|_| reply("500 X", &[], "{}"));
         let after = gateway.get("call_1").status;
         assert!(after == 500 || (after == status && status == 404), "nothing stale is left: {after}");
-        assert_eq!(gateway.metric("cache_evictions_total{cause=\"purged\",tenant=\"alpha\"}") >= 1.0, status != 404);
+        assert_eq!(
+            gateway.metric("cache_evictions_total{cause=\"purged\",tenant=\"alpha\"}") >= 1.0,
+            status != 404
+        );
     }
 }
 
@@ -137,7 +146,10 @@ fn t21_a_rejected_key_is_never_answered_from_stale() {
     let gateway = stored(&upstream, 400, "");
     upstream.now(|_| reply("401 X", &[], "{}"));
     let response = gateway.get("call_1");
-    assert_eq!((response.status, response.story().as_str()), (502, "fwd=stale; fwd-status=401; detail=status"));
+    assert_eq!(
+        (response.status, response.story().as_str()),
+        (502, "fwd=stale; fwd-status=401; detail=status")
+    );
 }
 
 #[test]
@@ -169,7 +181,8 @@ fn t53_a_call_that_is_no_longer_final_is_passed_on_and_removed() {
 fn t40_success_false_on_renewal_leaves_the_older_entry() {
     let upstream = Upstream::contract();
     let gateway = stored(&upstream, 400, "");
-    upstream.now(|_| reply("200 OK", &[], &call("call_1").replace("\"success\": true", "\"success\": false")));
+    upstream
+        .now(|_| reply("200 OK", &[], &call("call_1").replace("\"success\": true", "\"success\": false")));
     assert_eq!(gateway.get("call_1").story(), "fwd=stale; fwd-status=200; detail=not-success");
     upstream.now(|_| reply("500 X", &[], "{}"));
     assert_eq!(gateway.get("call_1").story(), FAILED);
@@ -182,7 +195,11 @@ fn what_forbids_stale_answers_is_kept_to() {
         let gateway = stored(&upstream, 100, directives);
         upstream.now(|_| reply("500 X", &[], "{}"));
         let response = gateway.get("call_1");
-        assert_eq!((response.status, response.story().as_str()), (500, "fwd=stale; fwd-status=500; detail=status"), "{directives}");
+        assert_eq!(
+            (response.status, response.story().as_str()),
+            (500, "fwd=stale; fwd-status=500; detail=status"),
+            "{directives}"
+        );
     }
 }
 
@@ -228,7 +245,8 @@ fn followers_get_the_stale_entry_too() {
 fn a_renewal_leaves_the_last_of_the_budget_to_those_who_wait() {
     let upstream = Upstream::contract();
     upstream.now(|seen| aged(seen.id(), 100, ""));
-    let gateway = Config::default().tenant(0, "upstream_limit = { per_minute = 1, burst = 8 }").start(&upstream);
+    let gateway =
+        Config::default().tenant(0, "upstream_limit = { per_minute = 1, burst = 8 }").start(&upstream);
     for n in 0..6 {
         gateway.get(&format!("call_{n}"));
     }

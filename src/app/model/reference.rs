@@ -1,0 +1,709 @@
+//! The reference: what the rules say, as plainly as they can be written, with none of the gateway's
+//! own types. Times are milliseconds on one clock; calendar times are seconds.
+
+use std::collections::HashMap;
+
+use super::sequence::{Answer, Ask, Condition, Demand, What, Word};
+
+/// What a client must see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    pub status: u16,
+    /// `Cache-Status` without our name; `None` where there is none.
+    pub story: Option<String>,
+    pub age: Option<i64>,
+    /// Which answer of the upstream the body is from.
+    pub version: Option<u64>,
+    /// The envelope's code.
+    pub code: Option<&'static str>,
+    /// What `TTL` in the story may be: our own policy's lifetimes have a tenth of jitter.
+    pub ttl: Option<(i64, i64)>,
+}
+
+/// What came of asking.
+pub enum Asked {
+    /// An answer at once, and whether a renewal begins.
+    Answered(Expected, Renewal),
+    /// A wait, and whether it is for a new fetch.
+    Waits(Fetch),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewal {
+    Begins,
+    None,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fetch {
+    New,
+    UnderWay,
+}
+
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub version: u64,
+    missing: bool,
+    received: i64,
+    initial_age: i64,
+    words: Vec<Word>,
+    /// When the call last changed, by the calendar.
+    changed: Option<i64>,
+    received_at: i64,
+    /// What our own policy gave it, once that is known.
+    pub own_lifetime: Option<i64>,
+    pub tag: String,
+    upstream_tag: bool,
+    failures: u32,
+    renew_after: i64,
+    rules: Rules,
+}
+
+/// Somebody who waits.
+#[derive(Debug, Clone)]
+struct Waiting {
+    client: usize,
+    forward: &'static str,
+    entry: Option<Entry>,
+    falls_back: bool,
+    collapsed: bool,
+    condition: Option<String>,
+}
+
+#[derive(Debug)]
+struct Flight {
+    tenant: usize,
+    call: usize,
+    sent: i64,
+    deadline: i64,
+    entry: Option<Entry>,
+    background: bool,
+    storing: bool,
+    /// Whether its call was purged on the way.
+    purged: bool,
+    /// Which of the tenant's stores it lands in.
+    world: u32,
+    waiting: Vec<Waiting>,
+}
+
+/// The state of everything.
+pub struct Reference {
+    pub now: i64,
+    pub calendar: i64,
+    entries: HashMap<(usize, usize), Entry>,
+    /// By the number that the harness gave the upstream request.
+    flights: HashMap<u64, Flight>,
+    paused_until: [i64; 2],
+    worlds: [u32; 2],
+    rules: Rules,
+}
+
+/// The configured durations: milliseconds, but for the window, which is in calendar seconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    pub ttl: i64,
+    pub settle_window: i64,
+    pub settle_ttl: i64,
+    pub stale_while_revalidate: i64,
+    pub stale_if_error: i64,
+    pub not_found_ttl: i64,
+    pub total_timeout: i64,
+}
+
+/// What the gateway under test is configured to.
+pub const RULES: Rules = Rules {
+    ttl: 1_000_000,
+    settle_window: 600,
+    settle_ttl: 30_000,
+    stale_while_revalidate: 60_000,
+    stale_if_error: 300_000,
+    not_found_ttl: 5_000,
+    total_timeout: 10_000,
+};
+
+/// Rounded up, but never to the other side of zero.
+fn seconds(millis: i64) -> i64 {
+    millis.div_euclid(1000) + i64::from(millis.rem_euclid(1000) > 0)
+}
+
+impl Flight {
+    fn is_current(&self, key: (usize, usize), world: u32) -> bool {
+        (self.tenant, self.call) == key && !self.purged && self.world == world
+    }
+}
+
+impl Entry {
+    fn has(&self, word: Word) -> bool {
+        self.words.contains(&word)
+    }
+
+    fn least(&self, pick: impl Fn(&Word) -> Option<u32>) -> Option<i64> {
+        self.words.iter().filter_map(pick).min().map(|seconds| i64::from(seconds) * 1000)
+    }
+
+    fn never_stale(&self) -> bool {
+        self.missing
+            || self.has(Word::NoCache)
+            || self.has(Word::MustRevalidate)
+            || self.words.iter().any(|word| matches!(word, Word::SharedMaxAge(_)))
+    }
+
+    fn explicit(&self) -> Option<i64> {
+        let shared = self.least(|word| if let Word::SharedMaxAge(s) = word { Some(*s) } else { None });
+        let unreadable = self.has(Word::UnreadableMaxAge).then_some(0);
+        let max_age = unreadable
+            .or_else(|| self.least(|word| if let Word::MaxAge(s) = word { Some(*s) } else { None }));
+        shared.or(max_age)
+    }
+
+    fn is_settled(&self) -> bool {
+        self.changed.is_some_and(|changed| {
+            changed <= self.received_at && self.received_at - changed >= self.rules.settle_window
+        })
+    }
+
+    /// The bounds of what our own policy may give it: a tenth of jitter.
+    pub fn own_bounds(&self) -> Option<(i64, i64)> {
+        if self.missing || self.has(Word::NoCache) || self.explicit().is_some() {
+            return None;
+        }
+        let full = if self.is_settled() { self.rules.ttl } else { self.rules.settle_ttl };
+        Some((full * 9 / 10, full))
+    }
+
+    fn lifetime(&self) -> i64 {
+        if self.missing {
+            self.rules.not_found_ttl
+        } else if self.has(Word::NoCache) {
+            0
+        } else {
+            self.explicit().or(self.own_lifetime).unwrap_or(0)
+        }
+    }
+
+    fn age(&self, now: i64) -> i64 {
+        let initial = if self.missing { 0 } else { self.initial_age };
+        initial + now - self.received
+    }
+
+    fn left(&self, now: i64) -> i64 {
+        self.lifetime() - self.age(now)
+    }
+
+    fn ttl(&self, now: i64) -> i64 {
+        seconds(self.left(now))
+    }
+
+    /// What the ttl may be before the jitter is known.
+    fn ttl_bounds(&self, now: i64) -> (i64, i64) {
+        let (least, most) = self.own_bounds().unwrap_or((self.lifetime(), self.lifetime()));
+        (seconds(least - self.age(now)), seconds(most - self.age(now)))
+    }
+
+    fn is_fresh(&self, now: i64) -> bool {
+        self.left(now) > 0
+    }
+
+    fn revalidate_window(&self) -> i64 {
+        let own = self.least(|word| if let Word::StaleWhileRevalidate(s) = word { Some(*s) } else { None });
+        let settling = self.own_bounds().is_some() && !self.is_settled();
+        let configured = if settling {
+            self.rules.stale_while_revalidate.min(2 * self.rules.settle_ttl - self.lifetime())
+        } else {
+            self.rules.stale_while_revalidate
+        };
+        if self.never_stale() { 0 } else { own.unwrap_or(configured) }
+    }
+
+    fn error_window(&self) -> i64 {
+        let own = self.least(|word| if let Word::StaleIfError(s) = word { Some(*s) } else { None });
+        if self.never_stale() { 0 } else { own.unwrap_or(self.rules.stale_if_error) }
+    }
+}
+
+fn expected(status: u16, story: String) -> Expected {
+    Expected { status, story: Some(story), age: None, version: None, code: None, ttl: None }
+}
+
+impl Reference {
+    pub fn new(rules: Rules, calendar: i64) -> Self {
+        let (entries, flights) = Default::default();
+        Self { now: 0, calendar, entries, flights, paused_until: [0; 2], worlds: [0; 2], rules }
+    }
+
+    pub fn entry(&mut self, tenant: usize, call: usize) -> Option<&mut Entry> {
+        self.entries.get_mut(&(tenant, call))
+    }
+
+    /// A client asks; `client` names it, `number` the upstream request that it may cause.
+    pub fn ask(&mut self, ask: &Ask, client: usize, number: u64, condition: Option<String>) -> Asked {
+        if ask.tenant > 1 {
+            let refused = Expected {
+                status: 401,
+                story: None,
+                age: None,
+                version: None,
+                code: Some("UNAUTHORIZED"),
+                ttl: None,
+            };
+            return Asked::Answered(refused, Renewal::None);
+        }
+        let now = self.now;
+        let key = (ask.tenant, ask.call);
+        let entry = self.entries.get(&key).filter(|entry| !entry.missing || entry.is_fresh(now)).cloned();
+        let wants = |demand: Demand| ask.demands.contains(&demand);
+        let (mut forward, mut falls_back) = ("uri-miss", true);
+        if let Some(entry) = &entry {
+            let stale_for = -entry.left(now);
+            let renewable = !entry.never_stale() && stale_for < entry.revalidate_window();
+            let usable = entry.is_fresh(now) || renewable;
+            let met = ask.demands.iter().all(|demand| match demand {
+                Demand::MaxAge(most) => *most > 0 && entry.age(now) / 1000 <= i64::from(*most),
+                Demand::MinFresh(least) => entry.is_fresh(now) && entry.left(now) >= i64::from(*least) * 1000,
+                Demand::NoCache | Demand::NoStore => false,
+                Demand::OnlyIfCached | Demand::MaxStale(_) => true,
+            });
+            let tolerated = ask.demands.iter().filter_map(|demand| match demand {
+                Demand::MaxStale(most) => Some(most.map_or(i64::MAX, |most| i64::from(most) * 1000)),
+                _ => None,
+            });
+            let tolerated = tolerated.min().is_some_and(|most| stale_for <= most) && !entry.never_stale();
+            let detail = if !met {
+                (forward, falls_back) = (if usable { "request" } else { "stale" }, false);
+                None
+            } else if entry.is_fresh(now) {
+                Some(if entry.missing { "; detail=negative" } else { "" })
+            } else if renewable {
+                Some("; detail=stale-while-revalidate")
+            } else if tolerated {
+                Some("")
+            } else {
+                forward = "stale";
+                None
+            };
+            if let Some(detail) = detail {
+                let renews = !entry.is_fresh(now) && renewable && now >= entry.renew_after;
+                let renewal = if renews { self.begin_renewal(key, entry, number) } else { Renewal::None };
+                return Asked::Answered(served(entry, now, detail, condition.as_deref()), renewal);
+            }
+        }
+        if wants(Demand::OnlyIfCached) {
+            let refused = Expected { code: Some("NOT_CACHED"), ..expected(504, format!("fwd={forward}")) };
+            return Asked::Answered(refused, Renewal::None);
+        }
+        let entry = entry.filter(|entry| !entry.missing);
+        let storing = !wants(Demand::NoStore);
+        let world = self.worlds[ask.tenant];
+        let under_way = self.flights.values_mut().find(|flight| flight.is_current(key, world));
+        let waiting = Waiting {
+            client,
+            forward,
+            entry: entry.clone(),
+            falls_back,
+            collapsed: under_way.is_some(),
+            condition,
+        };
+        if let Some(flight) = under_way {
+            flight.storing |= storing;
+            flight.waiting.push(waiting);
+            return Asked::Waits(Fetch::UnderWay);
+        }
+        self.begin(key, entry, number, storing, vec![waiting]);
+        Asked::Waits(Fetch::New)
+    }
+
+    fn begin_renewal(&mut self, key: (usize, usize), entry: &Entry, number: u64) -> Renewal {
+        let world = self.worlds[key.0];
+        if let Some(flight) = self.flights.values_mut().find(|flight| flight.is_current(key, world)) {
+            flight.storing = true;
+            return Renewal::None;
+        }
+        self.begin(key, Some(entry.clone()), number, true, Vec::new());
+        Renewal::Begins
+    }
+
+    fn begin(
+        &mut self,
+        key: (usize, usize),
+        entry: Option<Entry>,
+        number: u64,
+        storing: bool,
+        waiting: Vec<Waiting>,
+    ) {
+        let background = waiting.is_empty();
+        let (tenant, call) = key;
+        let flight = Flight {
+            tenant,
+            call,
+            sent: self.now,
+            deadline: self.now + self.rules.total_timeout,
+            entry,
+            background,
+            storing,
+            purged: false,
+            world: self.worlds[tenant],
+            waiting,
+        };
+        self.flights.insert(number, flight);
+    }
+
+    /// Whether the upstream would refuse to be asked for this tenant now, and for how long still.
+    pub fn paused(&self, tenant: usize) -> Option<i64> {
+        Some(self.paused_until[tenant] - self.now).filter(|left| *left > 0)
+    }
+
+    /// A fetch that was not sent because of a pause: everyone who waits for it is told.
+    pub fn refuse_paused(&mut self, number: u64) -> Vec<(usize, Expected)> {
+        let Some(flight) = self.flights.remove(&number) else { return Vec::new() };
+        if flight.background {
+            self.note_failure(&flight);
+        }
+        self.finish(flight, || (Expected { code: Some("RATE_LIMITED"), ..broken(429) }, true), "")
+    }
+
+    /// Validators that a request must have: the upstream's own tag of what is stored.
+    pub fn validator(&self, number: u64) -> Option<String> {
+        let entry = self.flights.get(&number)?.entry.as_ref()?;
+        entry.upstream_tag.then(|| entry.tag.clone())
+    }
+
+    pub fn has_flight(&self, number: u64) -> bool {
+        self.flights.contains_key(&number)
+    }
+
+    /// The fetches whose deadline has come.
+    pub fn overdue(&self) -> Vec<u64> {
+        let mut numbers: Vec<u64> = self
+            .flights
+            .iter()
+            .filter(|(_, flight)| flight.deadline <= self.now)
+            .map(|(number, _)| *number)
+            .collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    pub fn leave(&mut self, client: usize) {
+        for flight in self.flights.values_mut() {
+            flight.waiting.retain(|waiting| waiting.client != client);
+        }
+    }
+
+    pub fn purge_call(&mut self, tenant: usize, call: usize) -> u64 {
+        let world = self.worlds[tenant];
+        for flight in self.flights.values_mut().filter(|flight| flight.is_current((tenant, call), world)) {
+            flight.purged = true;
+        }
+        u64::from(self.entries.remove(&(tenant, call)).is_some())
+    }
+
+    pub fn purge_tenant(&mut self, tenant: usize) {
+        self.worlds[tenant] += 1;
+        self.entries.retain(|(owner, _), _| *owner != tenant);
+    }
+
+    pub fn evict(&mut self, tenant: usize, call: usize) {
+        self.entries.remove(&(tenant, call));
+    }
+
+    /// The upstream answers, or breaks off. Everyone who waits is told.
+    pub fn answer(
+        &mut self,
+        number: u64,
+        version: u64,
+        answer: &Answer,
+        tag: &str,
+    ) -> Vec<(usize, Expected)> {
+        let Some(flight) = self.flights.remove(&number) else { return Vec::new() };
+        if let What::TooMany(seconds) = answer.what {
+            let until = self.now + i64::from(seconds) * 1000;
+            self.paused_until[flight.tenant] = self.paused_until[flight.tenant].max(until);
+        }
+        // What was begun in a store that was purged as a whole lands there, and is told so.
+        let gone_world = flight.world != self.worlds[flight.tenant];
+        let may_change = !flight.purged;
+        let key = (flight.tenant, flight.call);
+        let no_store = answer.words.contains(&Word::NoStore);
+        let status = status(answer.what);
+        let refused = |why: &str| format!("; fwd-status={status}; detail={why}");
+        let now = self.now;
+        let (landing, base, failure, change) = match answer.what {
+            What::Completed(changed) => {
+                let changed = changed.map(|ago| self.calendar - i64::from(ago));
+                let entry = self.entry_of(&flight, version, answer, changed, tag);
+                let mut base = expected(200, String::new());
+                base.version = Some(version);
+                base.age = Some(entry.age(now) / 1000).filter(|age| *age > 0);
+                if no_store {
+                    base.age = answer.age.map(i64::from);
+                    (refused("no-store"), base, false, Change::Remove)
+                } else {
+                    (stored_or(&flight, may_change, status, &refused), base, false, Change::Store(entry))
+                }
+            }
+            What::NotModified if flight.entry.as_ref().is_some_and(|entry| entry.upstream_tag) => {
+                let mut entry = flight.entry.clone().expect("just looked");
+                if !answer.words.is_empty() {
+                    entry.words.clone_from(&answer.words);
+                }
+                self.renew(&mut entry, &flight, answer);
+                let mut base = expected(200, String::new());
+                base.version = Some(entry.version);
+                base.age = Some(entry.age(now) / 1000);
+                if entry.has(Word::NoStore) {
+                    base.age = base.age.filter(|age| *age > 0);
+                    (refused("no-store"), base, false, Change::Remove)
+                } else {
+                    let landing = stored_or(&flight, may_change, status, &refused);
+                    if !landing.contains("stored") {
+                        base.age = base.age.filter(|age| *age > 0);
+                    }
+                    (landing, base, false, Change::Store(entry))
+                }
+            }
+            What::Missing => {
+                let mut base = expected(404, String::new());
+                base.version = Some(version);
+                if no_store {
+                    base.age = answer.age.map(i64::from);
+                    (refused("no-store"), base, false, Change::Remove)
+                } else {
+                    let mut entry = self.entry_of(&flight, version, answer, None, "");
+                    entry.missing = true;
+                    (stored_or(&flight, may_change, status, &refused), base, false, Change::Store(entry))
+                }
+            }
+            What::InProgress => {
+                (refused("not-completed"), passed(status, version, answer), false, Change::Remove)
+            }
+            What::NotSuccess => {
+                (refused("not-success"), passed(status, version, answer), false, Change::Nothing)
+            }
+            What::Duplicate => {
+                (refused("duplicate-keys"), passed(status, version, answer), false, Change::Nothing)
+            }
+            What::VariesByAll if no_store => {
+                (refused("no-store"), passed(status, version, answer), false, Change::Remove)
+            }
+            What::VariesByAll => (refused("vary"), passed(status, version, answer), false, Change::Remove),
+            What::AnotherCall => (refused("identity"), broken(502), true, Change::Nothing),
+            What::NoJson => (refused("invalid-body"), broken(502), true, Change::Nothing),
+            What::NotModified | What::Redirect => (refused("status"), broken(502), true, Change::Nothing),
+            What::KeyRejected => (refused("status"), broken(502), false, Change::Nothing),
+            What::Forbidden | What::Gone => {
+                (refused("status"), passed(status, version, answer), false, Change::Remove)
+            }
+            What::BadRequest | What::Partial => {
+                (refused("status"), passed(status, version, answer), false, Change::Nothing)
+            }
+            What::ServerError | What::TooMany(_) => {
+                (refused("status"), passed(status, version, answer), true, Change::Nothing)
+            }
+            What::Reset => (String::new(), broken(502), true, Change::Nothing),
+        };
+        if may_change && !gone_world {
+            match &change {
+                Change::Store(entry) if flight.storing => drop(self.entries.insert(key, entry.clone())),
+                Change::Remove => drop(self.entries.remove(&key)),
+                Change::Store(_) | Change::Nothing => {}
+            }
+        }
+        if flight.background && matches!(change, Change::Nothing) {
+            self.note_failure(&flight);
+        }
+        let told_tag = match (&change, &flight.entry) {
+            (Change::Store(entry), _) => Some(entry.tag.clone()),
+            (_, Some(entry)) if answer.what == What::NotModified => Some(entry.tag.clone()),
+            _ => answer.tagged.then(|| tag.to_owned()),
+        };
+        let ttl = match &change {
+            Change::Store(entry) => Some(entry.ttl_bounds(now)),
+            Change::Remove | Change::Nothing => None,
+        };
+        self.finish(
+            flight,
+            || {
+                let mut base = base.clone();
+                base.story.clone_from(&told_tag);
+                base.ttl = ttl;
+                (base, failure)
+            },
+            &landing,
+        )
+    }
+
+    /// The upstream took too long.
+    pub fn time_out(&mut self, number: u64) -> Vec<(usize, Expected)> {
+        let Some(flight) = self.flights.remove(&number) else { return Vec::new() };
+        if flight.background {
+            self.note_failure(&flight);
+        }
+        self.finish(flight, || (Expected { code: Some("UPSTREAM_TIMEOUT"), ..broken(504) }, true), "")
+    }
+
+    fn note_failure(&mut self, flight: &Flight) {
+        let renewed = flight.entry.as_ref().map(|entry| entry.version);
+        let now = self.now;
+        if let Some(entry) = self.entries.get_mut(&(flight.tenant, flight.call))
+            && Some(entry.version) == renewed
+            && flight.world == self.worlds[flight.tenant]
+        {
+            entry.renew_after = now + (1000_i64 << entry.failures.min(16)).min(30_000);
+            entry.failures += 1;
+        }
+    }
+
+    fn entry_of(
+        &self,
+        flight: &Flight,
+        version: u64,
+        answer: &Answer,
+        changed: Option<i64>,
+        tag: &str,
+    ) -> Entry {
+        let mut entry = Entry {
+            version,
+            missing: false,
+            received: 0,
+            initial_age: 0,
+            words: answer.words.clone(),
+            changed,
+            received_at: 0,
+            own_lifetime: None,
+            tag: tag.to_owned(),
+            upstream_tag: answer.tagged,
+            failures: 0,
+            renew_after: 0,
+            rules: self.rules,
+        };
+        self.renew(&mut entry, flight, answer);
+        entry
+    }
+
+    fn renew(&self, entry: &mut Entry, flight: &Flight, answer: &Answer) {
+        let delay = self.now - flight.sent;
+        let apparent = answer.dated.map_or(0, |ago| i64::from(ago) * 1000);
+        entry.initial_age = apparent.max(answer.age.map_or(0, |age| i64::from(age) * 1000) + delay);
+        entry.received = self.now;
+        entry.received_at = self.calendar;
+        entry.own_lifetime = None;
+        (entry.failures, entry.renew_after) = (0, 0);
+    }
+
+    /// What each who waits gets: the flight's end, or their stale entry if that is better. `end` makes
+    /// the end; its story is the tag for conditions until here.
+    fn finish(
+        &self,
+        flight: Flight,
+        end: impl Fn() -> (Expected, bool),
+        landing: &str,
+    ) -> Vec<(usize, Expected)> {
+        let now = self.now;
+        let told = flight.waiting.into_iter().map(|waiting| {
+            let (mut base, failure) = end();
+            let stale = waiting.entry.as_ref().filter(|entry| {
+                let stale_for = -entry.left(now);
+                failure && waiting.falls_back && !entry.never_stale() && stale_for < entry.error_window()
+            });
+            if let Some(entry) = stale {
+                return (
+                    waiting.client,
+                    served(entry, now, "; detail=stale-if-error", waiting.condition.as_deref()),
+                );
+            }
+            let tag = base.story.take();
+            let collapsed = if waiting.collapsed { "; collapsed" } else { "" };
+            base.story = Some(format!("fwd={}{landing}{collapsed}", waiting.forward));
+            let known = base.status == 200
+                && match (waiting.condition.as_deref(), tag.as_deref()) {
+                    (Some("*"), _) => true,
+                    (Some(condition), Some(tag)) => opaque(condition) == opaque(tag),
+                    _ => false,
+                };
+            if known {
+                (base.status, base.version) = (304, None);
+            }
+            (waiting.client, base)
+        });
+        told.collect()
+    }
+}
+
+enum Change {
+    Store(Entry),
+    Remove,
+    Nothing,
+}
+
+fn stored_or(flight: &Flight, may_change: bool, status: u16, refused: &impl Fn(&str) -> String) -> String {
+    if !may_change {
+        refused("purged")
+    } else if !flight.storing {
+        refused("client-no-store")
+    } else {
+        format!("; fwd-status={status}; stored; ttl=TTL")
+    }
+}
+
+fn opaque(tag: &str) -> &str {
+    tag.strip_prefix("W/").unwrap_or(tag)
+}
+
+fn served(entry: &Entry, now: i64, detail: &str, condition: Option<&str>) -> Expected {
+    let status = if entry.missing { 404 } else { 200 };
+    let mut expected = expected(status, format!("hit; ttl={}{detail}", entry.ttl(now)));
+    expected.age = Some(entry.age(now) / 1000);
+    expected.version = Some(entry.version);
+    let known =
+        condition.is_some_and(|condition| condition == "*" || opaque(condition) == opaque(&entry.tag));
+    if status == 200 && known {
+        (expected.status, expected.version) = (304, None);
+    }
+    expected
+}
+
+fn passed(status: u16, version: u64, answer: &Answer) -> Expected {
+    let mut base = expected(status, String::new());
+    base.story = None;
+    base.version = Some(version);
+    base.age = answer.age.map(i64::from);
+    base
+}
+
+fn broken(status: u16) -> Expected {
+    let mut base = expected(status, String::new());
+    base.story = None;
+    base
+}
+
+pub fn status(what: What) -> u16 {
+    match what {
+        What::Completed(_)
+        | What::InProgress
+        | What::NotSuccess
+        | What::AnotherCall
+        | What::Duplicate
+        | What::NoJson
+        | What::VariesByAll => 200,
+        What::NotModified => 304,
+        What::Missing => 404,
+        What::Forbidden => 403,
+        What::Gone => 410,
+        What::KeyRejected => 401,
+        What::BadRequest => 400,
+        What::ServerError => 500,
+        What::Redirect => 302,
+        What::Partial => 206,
+        What::TooMany(_) => 429,
+        What::Reset => 0,
+    }
+}
+
+/// The text of a condition.
+pub fn condition_text(condition: Option<Condition>, last: Option<&str>) -> Option<String> {
+    match condition? {
+        Condition::Last => last.map(str::to_owned),
+        Condition::Star => Some("*".to_owned()),
+        Condition::Bogus => Some("\"bogus\"".to_owned()),
+    }
+}
