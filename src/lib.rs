@@ -4,17 +4,20 @@
 //! admitted, looked up, answered. A module imports only from the modules above it in this list, and a
 //! test holds that.
 
-mod admin; // metrics, health, and the client that asks them
-mod app; // settings -> a running program
-mod cache; // entries, freshness, admission, the store, coalescing
-pub mod cli;
+mod domain; // words without I/O
 mod clock; // the only place that asks the time
 mod config; // a file's bytes -> checked settings
-mod domain; // words without I/O
-mod gateway; // the story of a request
-mod limits; // one governor limiter and what is left of it
-pub mod mock; // the stand-in upstream
-mod server; // listeners, the life of a connection, drain
 mod telemetry; // metrics, records of requests, logs, trace context
+mod limits; // one governor limiter and what is left of it
+mod server; // listeners, the life of a connection, drain
+mod cache; // entries, freshness, admission, the store, coalescing
+mod upstream; // breaker, budget, key, exchange, retry
 mod tenant; // tokens, the directory, what a tenant owns
-mod upstream; // breaker, budget, key, exchange, retry // one file a command
+mod gateway; // the story of a request
+mod admin; // metrics, health, purge, and the client that asks for them
+mod app; // settings -> a running program
+pub mod mock; // the stand-in upstream
+pub mod cli; // one file a command
+
+#[cfg(feature = "bench")]
+pub use app::bench;

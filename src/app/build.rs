@@ -52,8 +52,8 @@ pub struct Ground {
 pub enum Reach {
     /// Over the network, each tenant with connections of its own.
     Network,
-    /// By a script, in tests.
-    #[cfg(test)]
+    /// By a script, in tests and benches.
+    #[cfg(any(test, feature = "bench"))]
     Scripted(Arc<dyn Transport>),
 }
 
@@ -158,7 +158,7 @@ impl Builder<'_> {
             Reach::Network => {
                 Arc::new(Network::new(self.connector.clone(), self.settings.upstream.max_connections))
             }
-            #[cfg(test)]
+            #[cfg(any(test, feature = "bench"))]
             Reach::Scripted(transport) => Arc::clone(transport),
         }
     }

@@ -1,9 +1,15 @@
 //! The composition root: from settings to a running program, through reloads, to its end.
 
+#[cfg(feature = "bench")]
+pub mod bench;
 mod build;
+#[cfg(any(test, feature = "bench"))]
+mod indoors;
 mod listeners;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod panics;
 mod reload;
 mod run;
 mod signals;

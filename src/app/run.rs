@@ -17,7 +17,7 @@ use crate::clock::{self, WallClock};
 use crate::config::{Address, Settings};
 use crate::gateway::{Cutoff, Gateway, Snapshots};
 use crate::server::{Drain, Drained};
-use crate::telemetry::{CallHasher, LogControl, Metrics, Telemetry};
+use crate::telemetry::{CallHasher, LogControl, Metrics, MetricsError, Telemetry};
 
 /// How long answers that were cut off may take to leave.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -43,7 +43,7 @@ pub enum StartError {
     /// See there.
     Build(BuildError),
     /// Metrics could not be registered: a bug.
-    Metrics(prometheus::Error),
+    Metrics(MetricsError),
     /// There is no randomness.
     Random,
 }

@@ -16,6 +16,8 @@ mod renewals;
 mod reply;
 mod store;
 
+#[cfg(feature = "bench")]
+pub use admission::admit;
 pub use admission::{Answer, Entry, Ruling, Validators};
 pub use directives::Demand;
 pub use etag::Conditions;

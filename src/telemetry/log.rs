@@ -2,6 +2,7 @@
 //! which are counted, and never a request.
 
 use std::io::IsTerminal;
+use std::panic::PanicHookInfo;
 use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
@@ -47,7 +48,7 @@ pub struct LogControl {
 
 impl LogControl {
     /// Of a process that writes no log.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "bench"))]
     pub const fn none() -> Self {
         Self { drops: LogDrops(None), levels: None }
     }
@@ -99,12 +100,19 @@ pub fn start(log: &Log, rust_log: Option<&str>) -> LogGuard {
     let own = filter_fn(|metadata| metadata.target().starts_with(OWN_TARGET));
     let subscriber =
         tracing_subscriber::registry().with(lines(log.format, writer).with_filter(filter.and(own)));
-    // A second start in one process, as tests have it, leaves the first in place.
+    // A second start in one process leaves the first in place.
     let _ = subscriber.try_init();
+    std::panic::set_hook(Box::new(report_panic));
     if let Some(Err(_)) = wanted {
         tracing::warn!("RUST_LOG can't be read as a list of targets and levels; log.level applies instead");
     }
     LogGuard { _worker: worker, control: LogControl { drops, levels: (!wins).then_some(handle) } }
+}
+
+/// A panic is a line as any other; its message may hold a request's data and is left out.
+fn report_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    tracing::error!(place, "the program panicked, which is a bug in it; the request fails, the rest goes on");
 }
 
 fn lines<S>(format: LogFormat, writer: NonBlocking) -> Box<dyn Layer<S> + Send + Sync>

@@ -14,6 +14,7 @@ mod trace_context;
 pub use counter::Gauge;
 pub use log::{CallHasher, LogControl, start as start_log};
 pub use metrics::Metrics;
+pub use prometheus::Error as MetricsError;
 pub use record::{Record, Telemetry};
 pub use tenant::{Eviction, LimitLabel, TenantMetrics, UpstreamFailure};
 pub use trace_context::TraceContext;

@@ -1,14 +1,16 @@
 //! A fetch: one call asked of the upstream, with everything that stands between wanting and sending.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::StatusCode;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tower::retry::budget::{Budget, TpsBudget};
 
-use super::breaker::{Admission, Breaker, Change, Health};
+use super::breaker::{Breaker, Health};
+use super::failure::{self, Failure};
 use super::key_ring::{KeyRing, Lent, Promotion};
+use super::leave::{self, Leave, UnderWay};
 use super::pause::{Pause, take_retry_after};
 use super::request::{Ask, build};
 use super::retry::{Attempt, Decision, decide};
@@ -16,9 +18,9 @@ use super::transport::{Bounds, Broken, Connection, Received, Transport};
 use crate::cache::{Answer, Exchange};
 use crate::clock::{self, Instant, WallClock};
 use crate::config::{BaseUrl, Upstream as Settings};
-use crate::domain::{CallId, Landing, NotStored, Refusal};
+use crate::domain::CallId;
 use crate::limits::{Left, Limiter};
-use crate::telemetry::{LimitLabel, Telemetry, TenantMetrics, UpstreamFailure};
+use crate::telemetry::{LimitLabel, Telemetry, TenantMetrics};
 
 /// For how long an attempt earns its share of a retry. The shortest that tower takes: retries must
 /// not save up for a burst.
@@ -90,122 +92,6 @@ impl Outlook<'_> {
     }
 }
 
-/// Why there is no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
-    /// The exchange broke.
-    Broken(Broken),
-    /// No connection became free in time.
-    NoConnection,
-    /// The breaker is open.
-    Unavailable {
-        /// When a probe may pass.
-        retry_after: Duration,
-    },
-    /// The upstream told the tenant to wait.
-    Paused {
-        /// For how long still.
-        retry_after: Duration,
-    },
-    /// The tenant's budget is spent, or short and this is a renewal.
-    Budget {
-        /// When there will be some.
-        retry_after: Duration,
-    },
-    /// No request could be built: a bug.
-    Unbuildable,
-}
-
-impl Failure {
-    /// What a client is told.
-    pub const fn refusal(&self) -> Refusal {
-        match *self {
-            Self::Broken(Broken::Timeout | Broken::ConnectTimeout) | Self::NoConnection => {
-                Refusal::UpstreamTimeout
-            }
-            Self::Broken(
-                Broken::Connect
-                | Broken::Stale
-                | Broken::Reset
-                | Broken::ResetInHead
-                | Broken::Truncated(_)
-                | Broken::Oversized(_)
-                | Broken::Invalid,
-            ) => Refusal::UpstreamFailed,
-            Self::Unavailable { retry_after } => Refusal::UpstreamUnavailable { retry_after },
-            Self::Paused { retry_after } => Refusal::UpstreamPaused { retry_after },
-            Self::Budget { retry_after } => Refusal::UpstreamBudget { retry_after },
-            Self::Unbuildable => Refusal::Internal,
-        }
-    }
-
-    /// What the cache's story says of it.
-    pub const fn landing(&self) -> Landing {
-        match *self {
-            Self::Broken(Broken::Truncated(status)) => {
-                Landing::NotStored { status: status.as_u16(), why: NotStored::InvalidBody }
-            }
-            Self::Broken(Broken::Oversized(status)) => {
-                Landing::NotStored { status: status.as_u16(), why: NotStored::TooLarge }
-            }
-            _ => Landing::NoResponse,
-        }
-    }
-
-    /// Whether nothing was sent.
-    const fn is_unsent(&self) -> bool {
-        !matches!(self, Self::Broken(_))
-    }
-}
-
-/// The breaker's leave to send; must be told what came of it. Dropped untold, as by a request that
-/// was never sent, it gives a probe's place back.
-struct Leave<'a> {
-    upstream: &'a Upstream,
-    admission: Admission,
-    health: Health,
-}
-
-impl Drop for Leave<'_> {
-    fn drop(&mut self) {
-        let mut breaker = self.upstream.breaker();
-        let change = breaker.report(self.admission, self.health, clock::now());
-        self.upstream.parts.metrics.upstream_breaker_open.set(breaker.is_open().into());
-        drop(breaker);
-        let tenant = self.upstream.parts.metrics.name().as_str();
-        match change {
-            Some(Change::Opened) => tracing::warn!(
-                tenant,
-                "the upstream keeps failing for this tenant: its breaker is open. Lookups are answered from the cache, \
-                 or 503; single requests will try whether it is back"
-            ),
-            Some(Change::Closed) => {
-                tracing::info!(tenant, "the upstream is back: the tenant's breaker is closed")
-            }
-            Some(Change::Reopened) => {
-                tracing::debug!(tenant, "the upstream still fails: the breaker stays open")
-            }
-            None => {}
-        }
-    }
-}
-
-/// Counts an upstream request while it is under way.
-struct UnderWay<'a>(&'a TenantMetrics);
-
-impl<'a> UnderWay<'a> {
-    fn begin(metrics: &'a TenantMetrics) -> Self {
-        metrics.upstream_in_flight.raise();
-        Self(metrics)
-    }
-}
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.0.upstream_in_flight.lower();
-    }
-}
-
 impl Upstream {
     /// With full permits and a closed breaker.
     pub fn new(parts: Parts) -> Self {
@@ -262,7 +148,7 @@ impl Upstream {
         Outlook {
             base_url: &self.parts.settings.base_url,
             paused_for: self.pause.left(now),
-            breaker: self.breaker().state_label(now),
+            breaker: leave::lock(&self.breaker).state_label(now),
             budget: self.parts.budget.as_ref().map(|budget| budget.left_now()),
             free_connections: self.permits.available_permits(),
         }
@@ -298,7 +184,7 @@ impl Upstream {
     }
 
     async fn attempt(&self, ask: &Ask, urgency: Urgency, deadline: Instant) -> Result<Fetched, Failure> {
-        let mut leave = self.ask_leave()?;
+        let leave = self.ask_leave()?;
         self.charge(urgency)?;
         let _permit = self.permit(urgency, deadline).await?;
         let lent = self.parts.keys.active().ok_or(Failure::Unbuildable)?;
@@ -306,7 +192,11 @@ impl Upstream {
         if is_rejected(&result) {
             result = self.send_with_next_key(ask, &lent, deadline, result).await;
         }
-        leave.health = health(&result);
+        leave.end(match &result {
+            Ok(fetched) if fetched.answer.status.is_server_error() => Health::Bad,
+            Ok(_) => Health::Good,
+            Err(failure) => failure.health(),
+        });
         result
     }
 
@@ -315,10 +205,8 @@ impl Upstream {
         if let Some(retry_after) = self.pause.left(now) {
             return Err(Failure::Paused { retry_after });
         }
-        match self.breaker().admit(now) {
-            Admission::Refuse { retry_after } => Err(Failure::Unavailable { retry_after }),
-            admission => Ok(Leave { upstream: self, admission, health: Health::Unknown }),
-        }
+        Leave::ask(&self.breaker, &self.parts.metrics, now)
+            .map_err(|retry_after| Failure::Unavailable { retry_after })
     }
 
     /// Takes one request from the tenant's budget. A renewal leaves a quarter of the bucket to those
@@ -396,7 +284,7 @@ impl Upstream {
                 received.status.as_u16().to_string()
             }
             Err(broken) => {
-                let failure = failure_label(*broken);
+                let failure = failure::label(*broken);
                 metrics.count_upstream_failure(failure);
                 failure.label().to_owned()
             }
@@ -451,46 +339,8 @@ impl Upstream {
         }
         result
     }
-
-    fn breaker(&self) -> MutexGuard<'_, Breaker> {
-        // The state is whole at every step.
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 fn is_rejected(result: &Result<Fetched, Failure>) -> bool {
     result.as_ref().is_ok_and(|fetched| fetched.answer.status == StatusCode::UNAUTHORIZED)
-}
-
-fn health(result: &Result<Fetched, Failure>) -> Health {
-    match result {
-        Ok(fetched) if fetched.answer.status.is_server_error() => Health::Bad,
-        Ok(_) => Health::Good,
-        Err(Failure::Broken(Broken::Oversized(_) | Broken::Invalid)) => Health::Good,
-        Err(Failure::Broken(
-            Broken::Connect
-            | Broken::ConnectTimeout
-            | Broken::Timeout
-            | Broken::Stale
-            | Broken::Reset
-            | Broken::ResetInHead
-            | Broken::Truncated(_),
-        )) => Health::Bad,
-        Err(
-            Failure::NoConnection
-            | Failure::Unavailable { .. }
-            | Failure::Paused { .. }
-            | Failure::Budget { .. }
-            | Failure::Unbuildable,
-        ) => Health::Unknown,
-    }
-}
-
-const fn failure_label(broken: Broken) -> UpstreamFailure {
-    match broken {
-        Broken::Connect => UpstreamFailure::Connect,
-        Broken::ConnectTimeout | Broken::Timeout => UpstreamFailure::Timeout,
-        Broken::Stale | Broken::Reset | Broken::ResetInHead | Broken::Truncated(_) => UpstreamFailure::Reset,
-        Broken::Oversized(_) | Broken::Invalid => UpstreamFailure::Invalid,
-    }
 }

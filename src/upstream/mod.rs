@@ -5,17 +5,22 @@
 
 mod breaker;
 mod connector;
+mod failure;
 mod fetch;
 mod key_ring;
+mod leave;
 mod pause;
 mod request;
 mod retry;
 mod transport;
 
 pub use connector::Connector;
-pub use fetch::{Failure, Fetched, Parts, Upstream, Urgency};
+pub use failure::Failure;
+pub use fetch::{Fetched, Parts, Upstream, Urgency};
 pub use key_ring::KeyRing;
 pub use request::Ask;
 #[cfg(test)]
-pub use transport::{Bounds, Broken, Exchanging, Received};
+pub use transport::Broken;
+#[cfg(any(test, feature = "bench"))]
+pub use transport::{Bounds, Exchanging, Received};
 pub use transport::{Connection, Network, Transport};

@@ -11,18 +11,14 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio_util::task::TaskTracker;
 
 use super::reference::{Asked, Expected, Fetch, Reference, Renewal, Rules, condition_text, status};
 use super::sequence::{Answer, Ask, Demand, NewKey, Step, What, Word};
-use crate::app::build::{Ground, Reach, World};
+use crate::app::indoors::Indoors;
 use crate::cache::Reckoning;
 use crate::clock::{self, WallClock};
-use crate::config::Settings;
 use crate::domain::CallId;
-use crate::gateway::{Cutoff, Gateway, Snapshots};
 use crate::server::Peer;
-use crate::telemetry::{CallHasher, LogControl, Metrics, Telemetry};
 use crate::upstream::{Bounds, Broken, Connection, Exchanging, Received, Transport};
 
 const NAMES: [&str; 2] = ["alpha", "beta"];
@@ -80,9 +76,7 @@ struct Client {
 /// Both sides of the test.
 pub struct Harness {
     reference: Reference,
-    gateway: Arc<Gateway>,
-    world: World,
-    ground: Ground,
+    indoors: Indoors,
     script: Arc<Script>,
     calendar: Arc<AtomicI64>,
     keys: [u32; 2],
@@ -99,7 +93,7 @@ pub struct Harness {
 
 type Outcome = Result<(), String>;
 
-fn settings(keys: [u32; 2]) -> Settings {
+fn configuration(keys: [u32; 2]) -> String {
     let tenants: String = NAMES
         .iter()
         .zip(TOKENS)
@@ -110,13 +104,12 @@ fn settings(keys: [u32; 2]) -> Settings {
             )
         })
         .collect();
-    let text = format!(
+    format!(
         "[upstream]\nbase_url = \"http://127.0.0.1:1\"\ntotal_timeout = \"10s\"\n[upstream.retry]\nmax_attempts = 1\n\
          [upstream.breaker]\nmin_requests = 1000000\n\
          [cache]\nttl = \"1000s\"\nsettle_window = \"600s\"\nsettle_ttl = \"30s\"\nstale_while_revalidate = \"60s\"\n\
          stale_if_error = \"300s\"\nnot_found_ttl = \"5s\"\n{tenants}"
-    );
-    crate::config::load_text("model.toml".as_ref(), text, &Default::default()).unwrap().settings
+    )
 }
 
 impl Harness {
@@ -124,29 +117,10 @@ impl Harness {
         let calendar = Arc::new(AtomicI64::new(CALENDAR));
         let wall = WallClock::by_hand(Arc::clone(&calendar));
         let script = Arc::new(Script::default());
-        let settings = settings([0, 0]);
-        let metrics = Metrics::new(LogControl::none().drops()).unwrap();
-        let telemetry = Telemetry::new(metrics, &settings.log, LogControl::none(), CallHasher::new([0; 32]));
-        let telemetry = Arc::new(telemetry);
-        let transport: Arc<dyn Transport> = Arc::clone(&script) as _;
-        let ground = Ground {
-            telemetry: Arc::clone(&telemetry),
-            wall: wall.clone(),
-            reach: Reach::Scripted(transport),
-        };
-        let world = World::build(settings, None, &ground).unwrap();
-        let gateway = Arc::new(Gateway {
-            snapshots: Snapshots::from(Arc::clone(&world.snapshot)),
-            telemetry,
-            wall,
-            tasks: TaskTracker::new(),
-            cutoff: Cutoff::new(),
-        });
+        let upstream: Arc<dyn Transport> = Arc::clone(&script) as _;
         Self {
             reference: Reference::new(rules, CALENDAR),
-            gateway,
-            world,
-            ground,
+            indoors: Indoors::new(&configuration([0, 0]), upstream, wall),
             script,
             calendar,
             keys: [0, 0],
@@ -211,7 +185,7 @@ impl Harness {
 
     fn cache(&self, tenant: usize) -> Arc<crate::cache::Cache> {
         let name = crate::domain::TenantName::parse(NAMES[tenant]).unwrap();
-        Arc::clone(self.world.snapshot.directory.named(&name).unwrap().cache())
+        Arc::clone(self.indoors.world.snapshot.directory.named(&name).unwrap().cache())
     }
 
     #[expect(clippy::disallowed_methods, reason = "the test waits for its own tasks")]
@@ -233,7 +207,7 @@ impl Harness {
             request = request.header("if-none-match", condition);
         }
         let request = request.body(Empty::<Bytes>::new()).unwrap();
-        let gateway = Arc::clone(&self.gateway);
+        let gateway = Arc::clone(&self.indoors.gateway);
         let task = tokio::spawn(async move {
             let (head, body) = gateway.respond(Peer(None), &request).await.into_parts();
             let body = body.collect().await.map_or_else(|never| match never {}, |body| body.to_bytes());
@@ -318,7 +292,8 @@ impl Harness {
                     known.tag = made;
                 }
                 if let (Some((least, most)), None) = (known.own_bounds(), known.own_lifetime) {
-                    let reckoning = Reckoning::of(&stored.facts, &self.world.settings.cache, clock::now());
+                    let reckoning =
+                        Reckoning::of(&stored.facts, &self.indoors.world.settings.cache, clock::now());
                     let chosen = i64::try_from(reckoning.lifetime.as_millis()).unwrap();
                     if !(least..=most).contains(&chosen) {
                         return Err(format!("a lifetime of {chosen} ms is not within {least} and {most}"));
@@ -351,9 +326,7 @@ impl Harness {
             self.keys[tenant] += 1;
             self.reference.purge_tenant(tenant);
         }
-        let next = World::build(settings(self.keys), Some(&self.world), &self.ground).unwrap();
-        self.gateway.snapshots.store(Arc::clone(&next.snapshot));
-        self.world = next;
+        self.indoors.reload(&configuration(self.keys));
     }
 
     /// Every client that must have been answered was, as expected; nobody else was.
@@ -389,7 +362,7 @@ impl Harness {
             let _ = client.task.await;
         }
         settle().await;
-        let tenants = self.world.metrics();
+        let tenants = self.indoors.world.metrics();
         let counted: u64 =
             tenants.iter().flat_map(|tenant| tenant.lookups().collect::<Vec<_>>()).map(|(_, n)| n).sum();
         same("outcomes", &counted, &self.lookups)

@@ -1,0 +1,105 @@
+//! What the benches measure: parts of the gateway as it runs them, without sockets.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
+
+use super::indoors::{Indoors, settings};
+use crate::cache::{Answer, Exchange, Ruling, admit};
+use crate::clock::{self, WallClock};
+use crate::config::Cache as Policy;
+use crate::domain::CallId;
+use crate::upstream::{Bounds, Connection, Exchanging, Received, Transport};
+
+/// The token of the tenant that [`gateway`] knows.
+pub const TOKEN: &str = "a-token-of-the-benches-0123456789abcdef";
+
+/// What every bench is configured with: one tenant, with a rate limit that is told and never reached.
+fn configuration() -> String {
+    format!(
+        "[upstream]\nbase_url = \"http://127.0.0.1:1\"\n\
+         [[tenants]]\nname = \"bench\"\ntokens = [{{ value = \"{TOKEN}\" }}]\nupstream_key = {{ value = \"key\" }}\n\
+         rate_limit = {{ per_second = 1000000, burst = 1000000 }}\n"
+    )
+}
+
+/// A gateway whose upstream answers every path at once with what `call` makes of it.
+pub fn gateway(call: fn(&str) -> String) -> Indoors {
+    Indoors::new(&configuration(), Arc::new(Canned(call)), WallClock::system())
+}
+
+struct Canned(fn(&str) -> String);
+
+impl Transport for Canned {
+    fn exchange(&self, request: Request<()>, _: Bounds) -> Exchanging<'_> {
+        let body = Bytes::from((self.0)(request.uri().path()));
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let connection = Connection::default();
+        Box::pin(async move { Ok(Received { status: StatusCode::OK, headers, body, connection }) })
+    }
+}
+
+/// The admission of one answer, over and over.
+pub struct Admission {
+    answer: Answer,
+    id: CallId,
+    policy: Policy,
+}
+
+impl Admission {
+    /// Of an answer with this body, to a lookup of this call.
+    ///
+    /// # Panics
+    ///
+    /// If `id` is no call's.
+    #[expect(clippy::expect_used, reason = "a bench stops where it can't begin")]
+    pub fn of(id: &str, body: String) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let now = clock::now();
+        let exchange = Exchange { sent: now, received: now, received_at: WallClock::system().now() };
+        Self {
+            answer: Answer { status: StatusCode::OK, headers, body: body.into(), exchange },
+            id: CallId::parse(id.as_bytes()).expect("a call's ID"),
+            policy: settings(&configuration()).cache,
+        }
+    }
+
+    /// Whether the answer is to be stored. The entry is made and dropped.
+    pub fn is_granted(&self) -> bool {
+        matches!(admit(&self.answer, &self.id, &self.policy, 500), Ruling::Store(_))
+    }
+}
+
+/// The way from a token to its tenant.
+pub struct Tokens(Indoors);
+
+impl Tokens {
+    /// Among `tenants`.
+    pub fn among(tenants: usize) -> Self {
+        let others: String = (0..tenants)
+            .map(|n| {
+                format!(
+                    "[[tenants]]\nname = \"t{n}\"\ntokens = [{{ value = \"a-token-of-tenant-number-{n:012}\" }}]\n\
+                     upstream_key = {{ value = \"key\" }}\n"
+                )
+            })
+            .collect();
+        let nothing = Arc::new(Canned(|_| String::new()));
+        Self(Indoors::new(&(configuration() + &others), nothing, WallClock::system()))
+    }
+
+    /// The header fields of a request with the benches' token.
+    pub fn fields() -> HeaderMap {
+        let bearer = HeaderValue::try_from(format!("Bearer {TOKEN}"));
+        HeaderMap::from_iter(bearer.map(|bearer| (AUTHORIZATION, bearer)))
+    }
+
+    /// Whether these fields name a tenant.
+    pub fn know(&self, fields: &HeaderMap) -> bool {
+        self.0.world.snapshot.directory.recognise(fields).is_ok()
+    }
+}

@@ -1,0 +1,77 @@
+//! A whole gateway but for its sockets: for tests of its inside, and for benches.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use tokio_util::task::TaskTracker;
+
+use super::build::{Ground, Reach, World};
+use crate::clock::WallClock;
+use crate::config::Settings;
+use crate::gateway::{Cutoff, Gateway, Snapshots};
+use crate::server::Peer;
+use crate::telemetry::{CallHasher, LogControl, Metrics, Telemetry};
+use crate::upstream::Transport;
+
+/// A gateway whose requests are handed in and whose upstream is a script.
+pub struct Indoors {
+    /// What answers.
+    pub(super) gateway: Arc<Gateway>,
+    /// What it answers from.
+    pub(super) world: World,
+    #[cfg(test)]
+    ground: Ground,
+}
+
+impl Indoors {
+    /// A gateway with this configuration, which must be a valid one.
+    #[expect(clippy::expect_used, reason = "tests and benches stop where they can't begin")]
+    pub(crate) fn new(configuration: &str, upstream: Arc<dyn Transport>, wall: WallClock) -> Self {
+        let settings = settings(configuration);
+        let metrics = Metrics::new(LogControl::none().drops()).expect("metrics have names of their own");
+        let hasher = CallHasher::new([0; 32]);
+        let telemetry = Arc::new(Telemetry::new(metrics, &settings.log, LogControl::none(), hasher));
+        let reach = Reach::Scripted(upstream);
+        let ground = Ground { telemetry: Arc::clone(&telemetry), wall: wall.clone(), reach };
+        let world = World::build(settings, None, &ground).expect("a script needs no TLS");
+        let gateway = Arc::new(Gateway {
+            snapshots: Snapshots::from(Arc::clone(&world.snapshot)),
+            telemetry,
+            wall,
+            tasks: TaskTracker::new(),
+            cutoff: Cutoff::new(),
+        });
+        Self {
+            gateway,
+            world,
+            #[cfg(test)]
+            ground,
+        }
+    }
+
+    /// Changes the configuration as a reload does.
+    #[cfg(test)]
+    pub(super) fn reload(&mut self, configuration: &str) {
+        let next = World::build(settings(configuration), Some(&self.world), &self.ground)
+            .expect("a script needs no TLS");
+        self.gateway.snapshots.store(Arc::clone(&next.snapshot));
+        self.world = next;
+    }
+
+    /// Answers a request as a connection would have it answered.
+    pub async fn answer<B: Body>(
+        &self,
+        request: &Request<B>,
+    ) -> Response<impl Body<Data = Bytes, Error = std::convert::Infallible> + use<B>> {
+        self.gateway.respond(Peer(None), request).await
+    }
+}
+
+#[expect(clippy::expect_used, reason = "tests and benches stop where they can't begin")]
+pub(super) fn settings(configuration: &str) -> Settings {
+    let loaded =
+        crate::config::load_text("indoors.toml".as_ref(), configuration.to_owned(), &Default::default());
+    loaded.map_err(|problems| problems.to_string()).expect("the configuration is valid").settings
+}
