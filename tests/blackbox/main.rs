@@ -26,6 +26,7 @@ mod logs;
 mod lookups;
 mod purge;
 mod refusals;
+mod reload;
 mod revalidation;
 mod staleness;
 mod tenants;

@@ -87,7 +87,8 @@ pub struct Gateway {
     pub process: Program,
     pub data: SocketAddr,
     pub admin: SocketAddr,
-    pub config: tempfile::NamedTempFile,
+    config: tempfile::NamedTempFile,
+    upstream: SocketAddr,
 }
 
 impl Gateway {
@@ -103,7 +104,27 @@ impl Gateway {
         let process = Program::start(&mut command);
         let data = listener(&process, "data");
         let admin = listener(&process, "admin");
-        Self { process, data, admin, config: file }
+        Self { process, data, admin, config: file, upstream }
+    }
+
+    /// The file that it was started with.
+    pub fn config_path(&self) -> &std::path::Path {
+        self.config.path()
+    }
+
+    /// Replaces its configuration file, and has it reloaded.
+    pub fn reload(&self, config: &Config) -> Response {
+        self.rewrite(&config.text(self.upstream));
+        self.post_reload()
+    }
+
+    /// Replaces its configuration file.
+    pub fn rewrite(&self, content: impl AsRef<[u8]>) {
+        std::fs::write(self.config_path(), content).expect("written");
+    }
+
+    pub fn post_reload(&self) -> Response {
+        Client::connect(self.admin).request("POST", "/api/v1/reload", "", &[]).read()
     }
 
     pub fn connect(&self) -> Client {
