@@ -103,7 +103,7 @@ impl Facts {
         // apparent_age = max(0, response_time - date_value)
         let apparent_age = dated.map_or(Duration::ZERO, seconds_since);
         // corrected_age_value = age_value + response_delay
-        let delay = exchange.received.saturating_duration_since(exchange.sent);
+        let delay = exchange.received.duration_since(exchange.sent);
         let corrected_age = Duration::from_secs(age.map_or(0, age_value).into()) + delay;
         Self {
             received: exchange.received,
@@ -214,7 +214,7 @@ impl Reckoning {
         };
         Self {
             initial_age: if honored { facts.initial_age } else { Duration::ZERO },
-            resident: now.saturating_duration_since(facts.received),
+            resident: now.duration_since(facts.received),
             lifetime,
             source,
             stale_while_revalidate: window(facts.directives.stale_while_revalidate, configured_revalidate),

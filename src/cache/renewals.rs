@@ -26,7 +26,7 @@ impl Renewals {
     }
 
     fn millis(&self, now: Instant) -> u64 {
-        u64::try_from(now.saturating_duration_since(self.since).as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(now.duration_since(self.since).as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Whether one may begin.

@@ -81,7 +81,7 @@ fn tell_cache(
         }
         None => {
             let last = tenant.cache().last_refusal(id).map(|(why, at)| {
-                let seconds_ago = now.saturating_duration_since(at).as_secs();
+                let seconds_ago = now.duration_since(at).as_secs();
                 json!({ "last_answer_not_stored": why.label(), "seconds_ago": seconds_ago })
             });
             decisions.push(decision("entry", "none", last.unwrap_or_default()));

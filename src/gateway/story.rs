@@ -224,7 +224,7 @@ impl Gateway {
                     Ok(landed) => landed,
                     Err(Lost) => Landed::refused(Landing::NoResponse, Refusal::Internal),
                 },
-                () = tokio::time::sleep_until(subject.deadline + GRACE) => {
+                () = tokio::time::sleep_until((subject.deadline + GRACE).for_timer()) => {
                     Landed::refused(Landing::NoResponse, Refusal::UpstreamTimeout)
                 }
                 () = self.cutoff.reached() => return Err(Refusal::ShuttingDown),

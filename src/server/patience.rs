@@ -84,7 +84,7 @@ impl Patience {
     fn arm(&mut self, armed: Armed, after: Duration) {
         self.armed = armed;
         // Never at once: a timeout of nanoseconds must not spin.
-        self.timer.as_mut().reset(clock::now() + after.max(Duration::from_millis(1)));
+        self.timer.as_mut().reset((clock::now() + after.max(Duration::from_millis(1))).for_timer());
     }
 }
 

@@ -170,7 +170,7 @@ impl Window {
     /// The slot for `now`, after those that are over were emptied.
     fn slot(&mut self, length: Duration, now: Instant) -> &mut Slot {
         let since = *self.since.get_or_insert(now);
-        let passed = now.saturating_duration_since(since).as_nanos() / length.as_nanos().max(1);
+        let passed = now.duration_since(since).as_nanos() / length.as_nanos().max(1);
         let passed = u32::try_from(passed).unwrap_or(u32::MAX);
         if passed >= SLOTS {
             self.slots = Default::default();

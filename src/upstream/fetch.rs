@@ -226,7 +226,7 @@ impl Upstream {
     async fn permit(&self, urgency: Urgency, deadline: Instant) -> Result<SemaphorePermit<'_>, Failure> {
         match urgency {
             Urgency::Background => self.permits.try_acquire().map_err(|_| Failure::NoConnection),
-            Urgency::Foreground => match tokio::time::timeout_at(deadline, self.permits.acquire()).await {
+            Urgency::Foreground => match tokio::time::timeout_at(deadline.for_timer(), self.permits.acquire()).await {
                 Ok(Ok(permit)) => Ok(permit),
                 Ok(Err(_)) | Err(_) => Err(Failure::NoConnection),
             },

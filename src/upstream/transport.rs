@@ -131,13 +131,13 @@ impl Network {
             biased;
             response = response.as_mut() => Some(response),
             _ = capture.wait_for_connection_metadata() => None,
-            () = tokio::time::sleep_until(bounds.deadline) => return Err(Broken::Timeout),
+            () = tokio::time::sleep_until(bounds.deadline.for_timer()) => return Err(Broken::Timeout),
         };
         let response = match early {
             Some(response) => response,
             None => {
                 let limit = bounds.deadline.min(clock::now() + bounds.first_byte);
-                timeout_at(limit, response).await.map_err(|_| Broken::Timeout)?
+                timeout_at(limit.for_timer(), response).await.map_err(|_| Broken::Timeout)?
             }
         };
         let (mut head, body) = response.map_err(|error| classify(&error))?.into_parts();
@@ -160,7 +160,7 @@ async fn read(mut body: Incoming, status: StatusCode, bounds: Bounds) -> Result<
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     loop {
-        let frame = timeout_at(bounds.deadline, body.frame()).await.map_err(|_| Broken::Timeout)?;
+        let frame = timeout_at(bounds.deadline.for_timer(), body.frame()).await.map_err(|_| Broken::Timeout)?;
         let data = match frame {
             None => break,
             Some(Ok(frame)) => frame.into_data().unwrap_or_default(),

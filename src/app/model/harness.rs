@@ -51,7 +51,7 @@ impl Transport for Script {
         let path = head.uri.path().to_owned();
         self.0.lock().unwrap().push(Pending { number: 0, headers: head.headers, path, answer });
         Box::pin(async move {
-            match tokio::time::timeout_at(bounds.deadline, answered).await {
+            match tokio::time::timeout_at(bounds.deadline.for_timer(), answered).await {
                 Ok(answered) => answered.unwrap_or(Err(Broken::Reset)),
                 Err(_) => Err(Broken::Timeout),
             }
