@@ -46,7 +46,8 @@ impl Entry {
     /// Describes the entry as it stands now.
     pub fn describe(&self, policy: &Policy, now: Instant) -> Description {
         let reckoning = Reckoning::of(&self.facts, policy, now);
-        let text = |name| self.reply.field(&name).and_then(|value| value.to_str().ok().map(String::from));
+        let text =
+            |name| self.reply.field(&name).and_then(|value| value.to_str().ok().map(String::from));
         Description {
             kind: match self.facts.kind() {
                 Kind::Call(_) => "call",
@@ -54,7 +55,7 @@ impl Entry {
             },
             state: state(&reckoning),
             status: self.reply.status().as_u16(),
-            age_seconds: reckoning.age().as_secs(),
+            age_seconds: reckoning.age_seconds(),
             ttl_seconds: reckoning.ttl(),
             size_bytes: weight(self),
             body_bytes: self.reply.body_len(),
@@ -63,12 +64,12 @@ impl Entry {
             last_modified: text(http::header::LAST_MODIFIED),
             revalidates: !self.validators().are_empty(),
             freshness: Terms {
-                initial_age_seconds: reckoning.initial_age.as_secs_f64(),
-                resident_seconds: reckoning.resident.as_secs_f64(),
-                lifetime_seconds: reckoning.lifetime.as_secs_f64(),
+                initial_age_seconds: reckoning.initial_age().as_secs_f64(),
+                resident_seconds: reckoning.resident().as_secs_f64(),
+                lifetime_seconds: reckoning.lifetime().as_secs_f64(),
                 lifetime_from: reckoning.source.label(),
-                stale_while_revalidate_seconds: reckoning.stale_while_revalidate.as_secs_f64(),
-                stale_if_error_seconds: reckoning.stale_if_error.as_secs_f64(),
+                stale_while_revalidate_seconds: reckoning.stale_while_revalidate().as_secs_f64(),
+                stale_if_error_seconds: reckoning.stale_if_error().as_secs_f64(),
                 never_stale: reckoning.never_stale,
             },
         }

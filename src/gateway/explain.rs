@@ -107,7 +107,7 @@ fn tell_cache(
                 }
                 _ => "the entry is stale, which is served while it is renewed".into(),
             };
-            let due = served.entry.renewals.is_due(now);
+            let due = served.entry.renewal_is_due(now);
             let result = if due { "begins" } else { "waits after a failure" };
             decisions.push(decision("background renewal", result, Value::Null));
             tell_upstream(tenant, id, &served.entry.validators(), decisions);

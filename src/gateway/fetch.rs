@@ -62,7 +62,7 @@ impl Errand {
     /// Starts it in the background, to renew what is stored, unless somebody is at it or the last
     /// renewal failed just now.
     pub fn renew(self, now: Instant, tasks: &TaskTracker) {
-        let Some(entry) = self.entry.as_ref().filter(|entry| entry.renewals.is_due(now)) else { return };
+        let Some(entry) = self.entry.as_ref().filter(|entry| entry.renewal_is_due(now)) else { return };
         let boarded = self.subject.generation.board(&self.subject.id, Storing::Wanted, Some(entry));
         if let Boarding::Leader(pilot, _) = boarded {
             self.depart(pilot, Urgency::Background, tasks);
@@ -83,7 +83,7 @@ impl Errand {
                 Err(failure) => failed(failure, urgency, &tenant),
             };
             if let (Urgency::Background, Some(entry), false) = (urgency, &entry, landed.has_renewed()) {
-                entry.renewals.note_failure(clock::now());
+                entry.note_failed_renewal(clock::now());
             }
             landed
         });

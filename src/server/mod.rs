@@ -2,15 +2,19 @@
 
 mod accept;
 mod activity;
+mod answering;
+mod bell;
 mod connection;
 mod drain;
 mod listener;
+mod opening;
 mod patience;
 mod request_line;
 mod tls;
 mod watched_io;
 
 pub use accept::{Server, Serving};
+pub use answering::Answering;
 pub use connection::{Handler, Protocol};
 pub use drain::{Drain, Drained};
 pub use listener::{Inherited, Listener, Peer};

@@ -1,0 +1,71 @@
+//! The answer to a request: here already, or on its way.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::Response;
+
+use super::activity::InFlight;
+
+/// What a handler gives back. Most answers need no waiting: they are made before the connection polls
+/// for them, so that no future of the size of all that waiting needs is moved about for them.
+pub enum Answering<B> {
+    /// Here; gone once it was taken.
+    Ready(Option<Response<B>>),
+    /// On its way.
+    Waiting(Pin<Box<dyn Future<Output = Response<B>> + Send>>),
+}
+
+impl<B> Answering<B> {
+    /// An answer that is here.
+    pub const fn ready(response: Response<B>) -> Self {
+        Self::Ready(Some(response))
+    }
+
+    /// An answer that is on its way.
+    pub fn waiting(future: impl Future<Output = Response<B>> + Send + 'static) -> Self {
+        Self::Waiting(Box::pin(future))
+    }
+}
+
+impl<B: Unpin> Future for Answering<B> {
+    type Output = Response<B>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response<B>> {
+        match self.get_mut() {
+            // Nobody asks again for what was taken.
+            Self::Ready(response) => response.take().map_or(Poll::Pending, Poll::Ready),
+            Self::Waiting(future) => future.as_mut().poll(cx),
+        }
+    }
+}
+
+/// An [`Answering`] as the HTTP library wants it, which counts as under way until it is here.
+pub struct Guarded<B> {
+    answering: Answering<B>,
+    in_flight: Option<InFlight>,
+}
+
+impl<B> Guarded<B> {
+    /// `wait` begins the wait, if there is one.
+    pub fn new(answering: Answering<B>, wait: impl FnOnce() -> InFlight) -> Self {
+        let in_flight = match answering {
+            Answering::Ready(_) => None,
+            Answering::Waiting(_) => Some(wait()),
+        };
+        Self { answering, in_flight }
+    }
+}
+
+impl<B: Unpin> Future for Guarded<B> {
+    type Output = Result<Response<B>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let response = ready!(Pin::new(&mut this.answering).poll(cx));
+        this.in_flight = None;
+        Poll::Ready(Ok(response))
+    }
+}
