@@ -4,11 +4,9 @@
 //! with the bell's waker instead, they are left alone until one of them rings it: for the connection
 //! that is one look at a flag.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Wake, Waker};
-
-use futures_util::task::AtomicWaker;
 
 /// The owner's side.
 pub struct Bell {
@@ -22,7 +20,8 @@ pub struct Bell {
 /// What those who ring hold.
 struct Rope {
     rung: AtomicBool,
-    task: AtomicWaker,
+    /// Whom to wake. It stays when it was used: the owner tells only of changes.
+    task: Mutex<Option<Waker>>,
 }
 
 impl Wake for Rope {
@@ -32,21 +31,24 @@ impl Wake for Rope {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.rung.store(true, Ordering::Release);
-        self.task.wake();
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(task) = task {
+            task.wake();
+        }
     }
 }
 
 impl Bell {
     /// A bell that has rung once: nobody has been polled with its waker yet.
     pub fn new() -> Self {
-        let rope = Arc::new(Rope { rung: AtomicBool::new(true), task: AtomicWaker::new() });
+        let rope = Arc::new(Rope { rung: AtomicBool::new(true), task: Mutex::default() });
         Self { waker: Arc::clone(&rope).into(), rope, task: None }
     }
 
     /// Whether it rang since the last look. If not, the task of `cx` is woken when it does.
     pub fn has_rung(&mut self, cx: &Context<'_>) -> bool {
         if !self.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
-            self.rope.task.register(cx.waker());
+            *self.rope.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
             self.task = Some(cx.waker().clone());
         }
         self.rope.rung.load(Ordering::Relaxed) && self.rope.rung.swap(false, Ordering::Acquire)
