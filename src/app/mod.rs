@@ -10,10 +10,13 @@ mod listeners;
 mod model;
 #[cfg(test)]
 mod panics;
+mod privacy;
 mod reload;
 mod run;
+mod service_manager;
 mod signals;
 
+pub use privacy::forbid_dumps;
 pub use reload::Source;
 pub use run::App;
 pub use signals::Signals;

@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, watch};
 
 use super::build::{Ground, World};
 use super::listeners::Listeners;
+use super::service_manager::{Reloaded, ServiceManager};
 use crate::admin::{Health, Rules};
 use crate::config::{self, Loaded, Settings};
 use crate::gateway::Gateway;
@@ -23,6 +24,7 @@ pub struct Reloader {
     health: Health,
     rules: Arc<arc_swap::ArcSwap<Rules>>,
     listeners: Arc<Listeners>,
+    manager: ServiceManager,
     world: Mutex<World>,
     /// How often the files are looked at.
     poll: watch::Sender<Option<Duration>>,
@@ -47,19 +49,22 @@ pub struct Subjects {
     pub rules: Arc<arc_swap::ArcSwap<Rules>>,
     /// Where limits of connections and certificates are replaced.
     pub listeners: Arc<Listeners>,
+    /// Who is told of each reload.
+    pub manager: ServiceManager,
 }
 
 impl Reloader {
     /// For a gateway that runs `world`.
     pub fn new(source: Source, ground: Ground, world: World, subjects: Subjects) -> Self {
-        let Subjects { gateway, health, rules, listeners } = subjects;
+        let Subjects { gateway, health, rules, listeners, manager } = subjects;
         let (poll, _) = watch::channel(world.settings.reload_poll);
-        Self { source, ground, gateway, health, rules, listeners, world: Mutex::new(world), poll }
+        Self { source, ground, gateway, health, rules, listeners, manager, world: Mutex::new(world), poll }
     }
 
     /// Reads the configuration again. The error lists every problem.
     pub async fn reload(&self) -> Result<(), Vec<String>> {
         let mut world = self.world.lock().await;
+        self.manager.reloading().await;
         let result = self.take_over(&mut world).await;
         let metrics = &self.ground.telemetry.metrics;
         let now = self.ground.wall.now();
@@ -83,6 +88,8 @@ impl Reloader {
             }
         }
         self.health.note_reload(now, result.as_ref().err().cloned().unwrap_or_default());
+        let how = if result.is_ok() { Reloaded::Done } else { Reloaded::Refused };
+        self.manager.reloaded(how, world.settings.tenants.len()).await;
         result
     }
 

@@ -11,10 +11,11 @@ use tokio_util::task::TaskTracker;
 use super::build::{BuildError, Ground, Reach, World};
 use super::listeners::{Bound, Listeners};
 use super::reload::{Reloader, Source, Subjects};
+use super::service_manager::ServiceManager;
 use super::signals::{Signal, Signals};
 use crate::admin::{Admin, Health, Rules, State};
 use crate::clock::{self, WallClock};
-use crate::config::{Address, Settings};
+use crate::config::{Address, Settings, Shutdown};
 use crate::gateway::{Cutoff, Gateway, Snapshots};
 use crate::server::{Drain, Drained};
 use crate::telemetry::{CallHasher, LogControl, Metrics, MetricsError, Telemetry};
@@ -30,7 +31,8 @@ pub struct App {
     drain: Drain,
     /// The admin plane goes on until the data plane has ended: probes and scrapes see the drain.
     admin_drain: Drain,
-    shutdown: crate::config::Shutdown,
+    manager: ServiceManager,
+    shutdown: Shutdown,
     data: Vec<Address>,
     admin: Option<Address>,
 }
@@ -94,25 +96,33 @@ impl App {
         let listeners = Listeners::new(&world.settings, Arc::clone(&gateway), admin, connections);
         let listeners = Arc::new(listeners.map_err(|error| StartError::Build(BuildError::Tls(error)))?);
         let shutdown = world.settings.shutdown.clone();
+        let manager = ServiceManager::of_environment();
+        let tenants = world.settings.tenants.len();
         let subjects = Subjects {
             gateway: Arc::clone(&gateway),
             health: health.clone(),
             rules,
             listeners: Arc::clone(&listeners),
+            manager: manager.clone(),
         };
         let reloader = Arc::new(Reloader::new(source, ground, world, subjects));
-        let reloading = Arc::clone(&reloader);
+        let (reloading, tasks) = (Arc::clone(&reloader), gateway.tasks.clone());
         // The admin plane is above: it is handed reload as a function.
         let _ = reload_slot.set(Box::new(move || {
             let reloader = Arc::clone(&reloading);
-            Box::pin(async move { reloader.reload().await })
+            // It goes on if the client who asked leaves: the service manager waits for its end.
+            let reload = tasks.spawn(async move { reloader.reload().await });
+            Box::pin(async move { reload.await.unwrap_or_else(|error| Err(vec![error.to_string()])) })
         }));
         let (drain, admin_drain) = (Drain::new(), Drain::new());
         let admin_address = bound.admin_address().cloned();
         let data = listeners.serve(bound, &drain, &admin_drain);
         gateway.tasks.spawn(Arc::clone(&reloader).watch());
+        gateway.tasks.spawn(manager.clone().reassure());
         health.set(State::Ready);
-        Ok(Self { gateway, reloader, health, drain, admin_drain, shutdown, data, admin: admin_address })
+        manager.ready(tenants).await;
+        let admin = admin_address;
+        Ok(Self { gateway, reloader, health, drain, admin_drain, manager, shutdown, data, admin })
     }
 
     /// The data plane's addresses, ports resolved.
@@ -148,10 +158,12 @@ impl App {
 
     async fn finish(&self) {
         self.health.set(State::Draining);
+        let Shutdown { grace, drain_timeout } = self.shutdown;
+        self.manager.stopping(grace + drain_timeout + 2 * LAST_WORDS).await;
         // Those who send here must notice first; until then they are served.
-        tokio::time::sleep(self.shutdown.grace).await;
+        tokio::time::sleep(grace).await;
         self.drain.begin();
-        if let Drained::CutOff(left) = self.drain.finish(self.shutdown.drain_timeout).await {
+        if let Drained::CutOff(left) = self.drain.finish(drain_timeout).await {
             tracing::warn!(left, "the drain timeout is over: lookups that still wait get 503");
             self.gateway.cutoff.now();
             self.drain.finish(LAST_WORDS).await;

@@ -9,6 +9,7 @@ mod failure;
 mod fetch;
 mod key_ring;
 mod leave;
+mod names;
 mod pause;
 mod request;
 mod retry;

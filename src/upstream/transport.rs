@@ -50,11 +50,15 @@ pub struct Connection {
 impl Connection {
     /// Never uses the connection again: what came on it belongs to somebody else's request.
     pub fn poison(&self) {
-        if let Some(capture) = &self.capture
-            && let Some(connected) = capture.connection_metadata().as_ref()
-        {
-            connected.poison();
+        if let Some(capture) = &self.capture {
+            poison(capture);
         }
+    }
+}
+
+fn poison(capture: &CaptureConnection) {
+    if let Some(connected) = capture.connection_metadata().as_ref() {
+        connected.poison();
     }
 }
 
@@ -137,17 +141,25 @@ impl Network {
             Some(response) => response,
             None => {
                 let limit = bounds.deadline.min(clock::now() + bounds.first_byte);
-                timeout_at(limit.for_timer(), response).await.map_err(|_| Broken::Timeout)?
+                // An HTTP/2 connection outlives its requests: one that went dead must not be given to
+                // the next.
+                timeout_at(limit.for_timer(), response)
+                    .await
+                    .map_err(|_| Broken::Timeout)
+                    .inspect_err(|_| poison(&capture))?
             }
         };
         let (mut head, body) = response.map_err(|error| classify(&error))?.into_parts();
         if is_ambiguous(&head.headers) {
             return Err(Broken::Invalid);
         }
-        let body = read(body, head.status, bounds).await?;
-        let was_reused =
-            head.extensions.remove::<Traffic>().is_some_and(|traffic| traffic.seen().in_earlier_ones);
+        let body = read(body, head.status, bounds).await.inspect_err(|_| poison(&capture))?;
+        let traffic = head.extensions.remove::<Traffic>();
+        let was_reused = traffic.as_ref().is_some_and(|traffic| traffic.seen().in_earlier_ones);
         let connection = Connection { capture: Some(capture), was_reused };
+        if traffic.is_some_and(|traffic| traffic.is_over(clock::now())) {
+            connection.poison();
+        }
         Ok(Received { status: head.status, headers: head.headers, body, connection })
     }
 }
@@ -225,3 +237,6 @@ fn classify(error: &Error) -> Broken {
         Some(_) | None => Broken::Reset,
     }
 }
+
+#[cfg(test)]
+mod tests;

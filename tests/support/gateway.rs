@@ -114,7 +114,7 @@ impl Gateway {
 
     /// Replaces its configuration file, and has it reloaded.
     pub fn reload(&self, config: &Config) -> Response {
-        self.rewrite(&config.text(self.upstream));
+        self.rewrite(config.text(self.upstream));
         self.post_reload()
     }
 
@@ -172,7 +172,8 @@ pub fn write_config(text: &str) -> tempfile::NamedTempFile {
     file
 }
 
-fn listener(process: &Program, plane: &str) -> SocketAddr {
+/// Waits for a listener of a plane, and gives its address.
+pub fn listener(process: &Program, plane: &str) -> SocketAddr {
     let line = process.err_line("about a listener", |line| {
         line.contains("\"message\":\"listening\"") && line.contains(&format!("\"plane\":\"{plane}\""))
     });

@@ -69,6 +69,14 @@ impl Program {
         Self { child, out, err }
     }
 
+    /// Starts with a standard output of the test's own.
+    pub fn start_over(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("starts");
+        let err = Lines::default();
+        err.collect(child.stderr.take().expect("piped"));
+        Self { child, out: Lines::default(), err }
+    }
+
     /// Starts without reading what it writes on standard error.
     pub fn start_unread(command: &mut Command) -> (Self, std::process::ChildStderr) {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
