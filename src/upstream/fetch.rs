@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tower::retry::budget::{Budget, TpsBudget};
 
 use super::breaker::{Breaker, Health};
+use super::budget::RetryBudget;
 use super::failure::{self, Failure};
 use super::key_ring::{KeyRing, Lent, Promotion};
 use super::leave::{self, Leave, UnderWay};
@@ -22,17 +22,13 @@ use crate::domain::CallId;
 use crate::limits::{Left, Limiter};
 use crate::telemetry::{LimitLabel, Telemetry, TenantMetrics};
 
-/// For how long an attempt earns its share of a retry. The shortest that tower takes: retries must
-/// not save up for a burst.
-const RETRY_BUDGET_TTL: Duration = Duration::from_secs(1);
-
 /// One tenant's way to the upstream.
 pub struct Upstream {
     parts: Parts,
     permits: Arc<Semaphore>,
     breaker: Arc<Mutex<Breaker>>,
     pause: Arc<Pause>,
-    retries: Arc<TpsBudget>,
+    retries: Arc<RetryBudget>,
 }
 
 /// What an [`Upstream`] is made of.
@@ -96,12 +92,11 @@ impl Upstream {
     /// With full permits and a closed breaker.
     pub fn new(parts: Parts) -> Self {
         let Settings { max_connections, breaker, retry, .. } = parts.settings;
-        let percent = f32::from(retry.budget_percent.min(100)) / 100.0;
         Self {
             permits: Arc::new(Semaphore::new(max_connections)),
             breaker: Arc::new(Mutex::new(Breaker::new(breaker))),
             pause: Arc::default(),
-            retries: Arc::new(TpsBudget::new(RETRY_BUDGET_TTL, 1, percent)),
+            retries: Arc::new(RetryBudget::new(retry.budget_percent)),
             parts,
         }
     }
