@@ -19,7 +19,7 @@ use crate::cache::{Answer, Exchange};
 use crate::clock::{self, Instant, WallClock};
 use crate::config::{BaseUrl, Upstream as Settings};
 use crate::domain::CallId;
-use crate::limits::{Left, Limiter};
+use crate::limits::{Left, Limiter, Spent};
 use crate::telemetry::{LimitLabel, Telemetry, TenantMetrics};
 
 /// One tenant's way to the upstream.
@@ -179,9 +179,11 @@ impl Upstream {
     }
 
     async fn attempt(&self, ask: &Ask, urgency: Urgency, deadline: Instant) -> Result<Fetched, Failure> {
+        self.look()?;
+        let _permit = self.permit(urgency, deadline).await?;
+        // The wait may have been long: the breaker may have opened since, or the upstream said 429.
         let leave = self.ask_leave()?;
         self.charge(urgency)?;
-        let _permit = self.permit(urgency, deadline).await?;
         let lent = self.parts.keys.active().ok_or(Failure::Unbuildable)?;
         let mut result = self.send(ask, &lent, deadline).await;
         if is_rejected(&result) {
@@ -195,11 +197,29 @@ impl Upstream {
         result
     }
 
+    /// Refuses at once what would only wait for a connection to be refused then. Takes nothing.
+    fn look(&self) -> Result<(), Failure> {
+        let now = clock::now();
+        self.check_pause(now)?;
+        if let Some(retry_after) = leave::lock(&self.breaker).refuses(now) {
+            return Err(Failure::Unavailable { retry_after });
+        }
+        match self.parts.budget.as_ref().map(|budget| budget.look()) {
+            Some(Err(spent)) => Err(self.over_budget(spent)),
+            Some(Ok(_)) | None => Ok(()),
+        }
+    }
+
+    fn check_pause(&self, now: Instant) -> Result<(), Failure> {
+        match self.pause.left(now) {
+            Some(retry_after) => Err(Failure::Paused { retry_after }),
+            None => Ok(()),
+        }
+    }
+
     fn ask_leave(&self) -> Result<Leave<'_>, Failure> {
         let now = clock::now();
-        if let Some(retry_after) = self.pause.left(now) {
-            return Err(Failure::Paused { retry_after });
-        }
+        self.check_pause(now)?;
         Leave::ask(&self.breaker, &self.parts.metrics, now)
             .map_err(|retry_after| Failure::Unavailable { retry_after })
     }
@@ -212,10 +232,12 @@ impl Upstream {
         if urgency == Urgency::Background && budget.left_now().remaining <= reserve {
             return Err(Failure::Budget { retry_after: budget.rate().interval });
         }
-        budget.take().map(|_| ()).map_err(|spent| {
-            self.parts.metrics.count_rate_limited(LimitLabel::Upstream);
-            Failure::Budget { retry_after: spent.retry_after }
-        })
+        budget.take().map(|_| ()).map_err(|spent| self.over_budget(spent))
+    }
+
+    fn over_budget(&self, spent: Spent) -> Failure {
+        self.parts.metrics.count_rate_limited(LimitLabel::Upstream);
+        Failure::Budget { retry_after: spent.retry_after }
     }
 
     async fn permit(&self, urgency: Urgency, deadline: Instant) -> Result<SemaphorePermit<'_>, Failure> {
