@@ -107,6 +107,7 @@ impl Upstream {
         let (old, new) = (before.parts.settings.clone(), parts.settings.clone());
         let mut next = Self::new(parts);
         if old.base_url != new.base_url {
+            next.show_breaker();
             return next;
         }
         next.pause = Arc::clone(&before.pause);
@@ -119,7 +120,14 @@ impl Upstream {
         if old.retry == new.retry {
             next.retries = Arc::clone(&before.retries);
         }
+        next.show_breaker();
         next
+    }
+
+    /// A breaker that begins anew is closed, whatever its metric said of the former one.
+    fn show_breaker(&self) {
+        let open = leave::lock(&self.breaker).is_open();
+        self.parts.metrics.upstream_breaker_open.set(open.into());
     }
 
     /// The tenant's keys.
