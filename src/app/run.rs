@@ -153,7 +153,8 @@ impl App {
 
     async fn finish(&self, shutdown: &Shutdown) {
         self.health.set(State::Draining);
-        // Those who send here must notice first; until then they are served.
+        // Those who send here must notice first; until then they are served, and told.
+        self.drain.announce();
         tokio::time::sleep(shutdown.grace).await;
         self.drain.begin();
         if let Drained::CutOff(left) = self.drain.finish(shutdown.drain_timeout).await {

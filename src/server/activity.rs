@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
+use super::drain::Farewell;
+
 /// The state of one connection. All accesses are relaxed: it guards no other memory, and a reading
 /// that is a moment old is as good.
 #[derive(Debug)]
@@ -21,6 +23,7 @@ pub struct Activity {
     write_blocked: AtomicBool,
     /// Successful writes; wraps.
     writes: AtomicU32,
+    farewell: Farewell,
 }
 
 /// What a connection is waiting for.
@@ -44,13 +47,14 @@ pub enum Phase {
 
 impl Activity {
     /// A connection that was just accepted: its first request is due.
-    pub fn new() -> Arc<Self> {
+    pub fn new(farewell: Farewell) -> Arc<Self> {
         Arc::new(Self {
             in_flight: AtomicU32::new(0),
             begun: AtomicU32::new(0),
             head_open: AtomicBool::new(true),
             write_blocked: AtomicBool::new(false),
             writes: AtomicU32::new(0),
+            farewell,
         })
     }
 
@@ -103,6 +107,13 @@ impl Activity {
 /// A request under way. Whoever drops it, the handler's end or the client's leaving, ends it.
 #[derive(Debug)]
 pub struct InFlight(Arc<Activity>);
+
+impl InFlight {
+    /// Whether the client is to be told with the answer that the connection ends.
+    pub fn is_last(&self) -> bool {
+        self.0.farewell.is_due()
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {

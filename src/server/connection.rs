@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -81,20 +82,25 @@ impl Protocol {
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         H: Handler,
     {
-        let activity = Activity::new();
+        let activity = Activity::new(drain.farewell());
         let io = TokioIo::new(WatchedIo::new(io, Arc::clone(&activity)));
         let requests = Arc::clone(&activity);
-        let service = service_fn(move |request| {
+        let service = service_fn(move |request: Request<Incoming>| {
             let guard = requests.request();
             let handler = Arc::clone(&handler);
+            let has_frames = request.version() == Version::HTTP_2;
             async move {
-                let response = handler.answer(peer, request).await;
+                let mut response = handler.answer(peer, request).await;
+                // HTTP/2 has a frame for this, which is sent when the drain begins.
+                if guard.is_last() && !has_frames {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 drop(guard);
                 Ok::<_, Infallible>(response)
             }
         });
         let mut connection = pin!(self.builder.serve_connection(io, service));
-        let mut draining = pin!(drain.begun());
+        let mut draining = pin!(drain.due());
         let mut told = false;
         let mut patience = Patience::new(self.timeouts);
         poll_fn(|cx| {
