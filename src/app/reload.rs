@@ -111,7 +111,7 @@ impl Reloader {
         for warning in warnings {
             tracing::warn!("{warning}");
         }
-        self.listeners.replace(serving, &world.settings.limits, &next.settings.limits);
+        self.listeners.replace(serving, &next.settings);
         self.ground.telemetry.set_log(&next.settings.log);
         self.rules.store(Arc::new(Rules::of(&next.settings)));
         // From here on new requests see the new world, whole.
