@@ -21,10 +21,15 @@ pub struct Response {
 
 impl Client {
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("connect");
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self { reader: BufReader::new(stream) }
+        Self::try_connect(address).expect("connect")
+    }
+
+    /// `None` if nobody listens.
+    pub fn try_connect(address: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect(address).ok()?;
+        stream.set_nodelay(true).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        Some(Self { reader: BufReader::new(stream) })
     }
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {

@@ -8,7 +8,7 @@ mod upstream;
 
 pub use client::{Client, Response};
 pub use gateway::{Config, Gateway, KEYS, TOKENS, write_config};
-pub use program::{Finished, Program, program};
+pub use program::{Finished, Program, program, program_under};
 pub use upstream::{Act, Gate, Seen, Upstream, call, call_reply, reply};
 
 use std::time::{Duration, Instant};
