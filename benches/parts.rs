@@ -39,7 +39,11 @@ fn hit(criterion: &mut Criterion) {
     assert!(story.contains("; hit;"), "{story}");
     criterion.bench_function("hit", |bencher| {
         let clone = || request.clone();
-        bencher.iter_batched(clone, |request| runtime.block_on(gateway.answer(request)), BatchSize::SmallInput);
+        bencher.iter_batched(
+            clone,
+            |request| runtime.block_on(gateway.answer(request)),
+            BatchSize::SmallInput,
+        );
     });
 }
 

@@ -8,6 +8,7 @@ mod indoors;
 mod listeners;
 #[cfg(test)]
 mod model;
+mod open_files;
 #[cfg(test)]
 mod panics;
 mod privacy;

@@ -32,7 +32,6 @@ pub struct App {
     /// The admin plane goes on until the data plane has ended: probes and scrapes see the drain.
     admin_drain: Drain,
     manager: ServiceManager,
-    shutdown: Shutdown,
     data: Vec<Address>,
     admin: Option<Address>,
 }
@@ -95,7 +94,6 @@ impl App {
         let connections = Arc::clone(telemetry.metrics.connections());
         let listeners = Listeners::new(&world.settings, Arc::clone(&gateway), admin, connections);
         let listeners = Arc::new(listeners.map_err(|error| StartError::Build(BuildError::Tls(error)))?);
-        let shutdown = world.settings.shutdown.clone();
         let manager = ServiceManager::of_environment();
         let tenants = world.settings.tenants.len();
         let subjects = Subjects {
@@ -121,8 +119,7 @@ impl App {
         gateway.tasks.spawn(manager.clone().reassure());
         health.set(State::Ready);
         manager.ready(tenants).await;
-        let admin = admin_address;
-        Ok(Self { gateway, reloader, health, drain, admin_drain, manager, shutdown, data, admin })
+        Ok(Self { gateway, reloader, health, drain, admin_drain, manager, data, admin: admin_address })
     }
 
     /// The data plane's addresses, ports resolved.
@@ -139,28 +136,36 @@ impl App {
     pub async fn run(self, signals: &mut Signals) {
         let signal = loop {
             match signals.next().await {
-                // The outcome is told by the reload itself.
-                Signal::Reload => drop(self.reloader.reload().await),
+                Signal::Reload => self.reload_aside(),
                 Signal::End(name) => break name,
             }
         };
+        let shutdown = self.reloader.shutdown();
         tracing::info!(
             signal,
-            grace_seconds = self.shutdown.grace.as_secs_f64(),
-            drain_timeout_seconds = self.shutdown.drain_timeout.as_secs_f64(),
+            grace_seconds = shutdown.grace.as_secs_f64(),
+            drain_timeout_seconds = shutdown.drain_timeout.as_secs_f64(),
             "draining: readiness is off, requests under way are finished, then the process ends"
         );
         tokio::select! {
-            () = self.finish() => {}
+            () = self.finish(&shutdown) => {}
             signal = signals.end() => tracing::warn!(signal, "a second signal: ending at once"),
         }
     }
 
-    async fn finish(&self) {
+    /// Reloads on a task of its own: a file that can't be read to its end must not keep the process from
+    /// ending. The outcome is told by the reload itself.
+    fn reload_aside(&self) {
+        let reloader = Arc::clone(&self.reloader);
+        self.gateway.tasks.spawn(async move { drop(reloader.reload().await) });
+    }
+
+    async fn finish(&self, shutdown: &Shutdown) {
         self.health.set(State::Draining);
-        let Shutdown { grace, drain_timeout } = self.shutdown;
+        let Shutdown { grace, drain_timeout } = *shutdown;
         self.manager.stopping(grace + drain_timeout + 2 * LAST_WORDS).await;
-        // Those who send here must notice first; until then they are served.
+        // Those who send here must notice first; until then they are served, and told.
+        self.drain.announce();
         tokio::time::sleep(grace).await;
         self.drain.begin();
         if let Drained::CutOff(left) = self.drain.finish(drain_timeout).await {

@@ -46,8 +46,7 @@ impl Entry {
     /// Describes the entry as it stands now.
     pub fn describe(&self, policy: &Policy, now: Instant) -> Description {
         let reckoning = Reckoning::of(&self.facts, policy, now);
-        let text =
-            |name| self.reply.field(&name).and_then(|value| value.to_str().ok().map(String::from));
+        let text = |name| self.reply.field(&name).and_then(|value| value.to_str().ok().map(String::from));
         Description {
             kind: match self.facts.kind() {
                 Kind::Call(_) => "call",

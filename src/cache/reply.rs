@@ -235,11 +235,8 @@ mod tests {
 
     #[test]
     fn the_fields_of_nearly_every_call_take_no_room_but_their_text() {
-        let fields = fields(&[
-            ("content-type", "application/json"),
-            ("vary", "Authorization"),
-            ("etag", "\"a\""),
-        ]);
+        let fields =
+            fields(&[("content-type", "application/json"), ("vary", "Authorization"), ("etag", "\"a\"")]);
         let reply = Reply::new(StatusCode::OK, &fields, b"{}");
         assert_eq!(reply.len(), "{}\"a\"".len());
         assert!(size_of::<Reply>() <= 136, "{}", size_of::<Reply>());

@@ -45,7 +45,13 @@ mod tests {
     #[test]
     fn values_are_what_was_written_and_outlive_their_chunk() {
         let values: Vec<_> = (0..10_000_u32)
-            .map(|n| header_value(|out| { out.put_slice(b"n="); put_decimal(out, n); }).unwrap())
+            .map(|n| {
+                header_value(|out| {
+                    out.put_slice(b"n=");
+                    put_decimal(out, n);
+                })
+                .unwrap()
+            })
             .collect();
         assert!(values.iter().enumerate().all(|(n, value)| *value == format!("n={n}")));
     }

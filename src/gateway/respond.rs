@@ -123,10 +123,7 @@ impl Asker {
             self.headers.insert(AGE, age);
         }
         let known = reply.status() == StatusCode::OK
-            && self
-                .conditions
-                .as_ref()
-                .is_some_and(|conditions| conditions.are_met(reply.validators()));
+            && self.conditions.as_ref().is_some_and(|conditions| conditions.are_met(reply.validators()));
         if known {
             let dropped: Vec<_> =
                 self.headers.keys().filter(|name| !IN_304.contains(name) && **name != AGE).cloned().collect();

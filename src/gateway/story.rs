@@ -24,7 +24,6 @@ use crate::domain::{CallId, Landing, Refusal, RequestId, Story, route};
 use crate::server::{Answering, Handler, Peer};
 use crate::telemetry::{Record, Telemetry, TraceContext};
 use crate::tenant::{Tenant, TurnedAway, Turnstile};
-use crate::upstream::Urgency;
 
 /// How much longer than its fetch a lookup waits, so that the fetch's own word comes first.
 const GRACE: Duration = Duration::from_millis(50);
@@ -109,7 +108,12 @@ impl Gateway {
         }
     }
 
-    async fn wait(self: Arc<Self>, mut asking: Asking, asker: Asker, mut record: Record) -> Response<AnswerBody> {
+    async fn wait(
+        self: Arc<Self>,
+        mut asking: Asking,
+        asker: Asker,
+        mut record: Record,
+    ) -> Response<AnswerBody> {
         let limit = asking.limit.take();
         let found = AssertUnwindSafe(self.ask(asking, &mut record)).catch_unwind().await;
         let found = found.unwrap_or(Err(Refusal::Internal));
@@ -196,7 +200,7 @@ impl Gateway {
     /// Waits for a fetch, as one of no more than may wait.
     async fn ask(&self, mut asking: Asking, record: &mut Record) -> Result<Found, Refusal> {
         let in_flight = asking.in_flight.clone();
-        let waiting = asking.subject.tenant.waiting().clone();
+        let waiting = asking.subject.tenant.waits().lookups.clone();
         match in_flight.pass(waiting.pass(self.fetch(&mut asking, record))).await {
             Ok(Ok(found)) => found,
             Ok(Err(TurnedAway)) | Err(TurnedAway) => Err(Refusal::Overloaded),
@@ -207,13 +211,18 @@ impl Gateway {
         loop {
             let Asking { subject, question, .. } = &*asking;
             let forward = question.forward;
+            let place = subject.tenant.waits().fetches.take();
             let boarded = subject.generation.board(&subject.id, question.storing, question.seen.as_ref());
             let (passenger, collapsed) = match boarded {
                 Boarding::Follower(passenger) => (passenger, true),
                 Boarding::Leader(pilot, passenger) => {
+                    let Some(place) = place else {
+                        pilot.land(|_| Landed::refused(Landing::NotSent, Refusal::Overloaded));
+                        return Err(Refusal::Overloaded);
+                    };
                     let entry = question.entry().cloned();
                     let errand = Errand::new(subject.clone(), entry, record.id.clone(), record.trace.clone());
-                    errand.depart(pilot, Urgency::Foreground, &self.tasks);
+                    errand.depart(pilot, place, &self.tasks);
                     (passenger, false)
                 }
                 Boarding::Found(entry) => {

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
+use super::drain::Farewell;
 use super::opening::Speaks;
 
 /// The state of one connection. All accesses are relaxed: it guards no other memory, and a reading
@@ -23,6 +24,8 @@ pub struct Activity {
     write_blocked: AtomicBool,
     /// Successful writes; wraps.
     writes: AtomicU32,
+    speaks: Speaks,
+    farewell: Farewell,
 }
 
 /// What a connection is waiting for.
@@ -47,13 +50,15 @@ pub enum Phase {
 impl Activity {
     /// A connection that has just begun to speak: the rest of its first request is due, if it speaks in
     /// lines; in HTTP/2, heads are frames and only requests count.
-    pub fn new(speaks: Speaks) -> Arc<Self> {
+    pub fn new(speaks: Speaks, farewell: Farewell) -> Arc<Self> {
         Arc::new(Self {
             in_flight: AtomicU32::new(0),
             begun: AtomicU32::new(0),
             head_open: AtomicBool::new(speaks == Speaks::Lines),
             write_blocked: AtomicBool::new(false),
             writes: AtomicU32::new(0),
+            speaks,
+            farewell,
         })
     }
 
@@ -88,6 +93,12 @@ impl Activity {
         InFlight(Arc::clone(self))
     }
 
+    /// Whether the client is to be told with each answer that the connection ends. HTTP/2 has a frame
+    /// for that, which is sent when the drain begins.
+    pub fn is_ending(&self) -> bool {
+        self.speaks == Speaks::Lines && self.farewell.is_due()
+    }
+
     /// What the connection waits for now.
     pub fn phase(&self) -> Phase {
         if self.write_blocked.load(Relaxed) {
@@ -105,6 +116,13 @@ impl Activity {
 /// A request under way. Whoever drops it, the handler's end or the client's leaving, ends it.
 #[derive(Debug)]
 pub struct InFlight(Arc<Activity>);
+
+impl InFlight {
+    /// The connection's state.
+    pub fn activity(&self) -> &Activity {
+        &self.0
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {

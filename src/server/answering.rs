@@ -3,11 +3,13 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::Response;
+use http::header::CONNECTION;
+use http::{HeaderValue, Response};
 
-use super::activity::InFlight;
+use super::activity::{Activity, InFlight};
 
 /// What a handler gives back. Most answers need no waiting: they are made before the connection polls
 /// for them, so that no future of the size of all that waiting needs is moved about for them.
@@ -49,13 +51,24 @@ pub struct Guarded<B> {
 }
 
 impl<B> Guarded<B> {
-    /// `wait` begins the wait, if there is one.
-    pub fn new(answering: Answering<B>, wait: impl FnOnce() -> InFlight) -> Self {
-        let in_flight = match answering {
-            Answering::Ready(_) => None,
-            Answering::Waiting(_) => Some(wait()),
+    /// An answer to a request of the connection with this activity.
+    pub fn new(mut answering: Answering<B>, activity: &Arc<Activity>) -> Self {
+        let in_flight = match &mut answering {
+            Answering::Ready(response) => {
+                if let Some(response) = response {
+                    say_farewell(response, activity);
+                }
+                None
+            }
+            Answering::Waiting(_) => Some(activity.answer_waits()),
         };
         Self { answering, in_flight }
+    }
+}
+
+fn say_farewell<B>(response: &mut Response<B>, activity: &Activity) {
+    if activity.is_ending() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }
 
@@ -64,8 +77,10 @@ impl<B: Unpin> Future for Guarded<B> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let response = ready!(Pin::new(&mut this.answering).poll(cx));
-        this.in_flight = None;
+        let mut response = ready!(Pin::new(&mut this.answering).poll(cx));
+        if let Some(in_flight) = this.in_flight.take() {
+            say_farewell(&mut response, in_flight.activity());
+        }
         Poll::Ready(Ok(response))
     }
 }

@@ -84,21 +84,25 @@ impl Protocol {
             // First the client: a request that has arrived is answered even if the drain has begun.
             biased;
             opened = Opening::read(&mut io) => opened,
-            () = drain.begun() => return,
+            () = drain.due() => return,
             () = tokio::time::sleep(self.timeouts.head) => return,
         };
         let Ok(Some(opening)) = opened else { return };
-        let activity = Activity::new(opening.speaks);
+        let activity = Activity::new(opening.speaks, drain.farewell());
         let io = TokioIo::new(WatchedIo::new(io, opening, Arc::clone(&activity)));
         let requests = Arc::clone(&activity);
         let service = service_fn(move |request| {
             requests.request_begins();
-            Guarded::new(handler.answer(peer, request), || requests.answer_waits())
+            Guarded::new(handler.answer(peer, request), &requests)
         });
         match opening.speaks {
-            Speaks::Lines => self.see_through(self.lines.serve_connection(io, service), &activity, since, drain).await,
+            Speaks::Lines => {
+                let connection = self.lines.serve_connection(io, service);
+                self.see_through(connection, &activity, since, drain).await;
+            }
             Speaks::Frames => {
-                self.see_through(self.frames.serve_connection(io, service), &activity, since, drain).await;
+                let connection = self.frames.serve_connection(io, service);
+                self.see_through(connection, &activity, since, drain).await;
             }
         }
     }
@@ -112,7 +116,7 @@ impl Protocol {
         mut drain: DrainWatch,
     ) {
         let mut connection = pin!(connection);
-        let mut draining = pin!(drain.begun());
+        let mut draining = pin!(drain.due());
         let mut told = false;
         let mut patience = Patience::new(self.timeouts, since);
         let mut bell = Bell::new();

@@ -61,19 +61,24 @@ mod tests {
     }
 
     fn tokio_test_io(pieces: &[&[u8]]) -> impl AsyncRead + Unpin + use<> {
-        pieces.iter().fold(
-            Box::new(tokio::io::empty()) as Box<dyn AsyncRead + Unpin>,
-            |before, piece| Box::new(before.chain(io::Cursor::new(piece.to_vec()))),
-        )
+        pieces.iter().fold(Box::new(tokio::io::empty()) as Box<dyn AsyncRead + Unpin>, |before, piece| {
+            Box::new(before.chain(io::Cursor::new(piece.to_vec())))
+        })
     }
 
     #[tokio::test]
     async fn the_whole_preface_is_http_2_and_anything_else_is_not() {
-        for pieces in [&[&PREFACE[..]] as &[&[u8]], &[b"PRI * HT", b"TP/2.0\r\n\r\nSM\r\n\r\nmore"], &[b"P", b"R", &PREFACE[2..]]] {
+        for pieces in [
+            &[&PREFACE[..]] as &[&[u8]],
+            &[b"PRI * HT", b"TP/2.0\r\n\r\nSM\r\n\r\nmore"],
+            &[b"P", b"R", &PREFACE[2..]],
+        ] {
             let opening = read(pieces).await.unwrap();
             assert_eq!((opening.speaks, opening.bytes()), (Speaks::Frames, &PREFACE[..]));
         }
-        for text in ["GET / HTTP/1.1\r\n\r\n", "PUT / HTTP/1.1\r\n", "PRI * HTTP/2.1\r\n\r\n", "P", "\r\nGET /"] {
+        for text in
+            ["GET / HTTP/1.1\r\n\r\n", "PUT / HTTP/1.1\r\n", "PRI * HTTP/2.1\r\n\r\n", "P", "\r\nGET /"]
+        {
             let opening = read(&[text.as_bytes()]).await.unwrap();
             assert_eq!(opening.speaks, Speaks::Lines, "{text:?}");
             assert!(text.as_bytes().starts_with(opening.bytes()) && !opening.bytes().is_empty());

@@ -105,5 +105,4 @@ mod tests {
         let head = "\r\nGET /b#c HTTP/1.1\r\nHost: a\r\n\r\n";
         assert_eq!(passed(head), head.replacen("/b#c", "/b%c", 1));
     }
-
 }

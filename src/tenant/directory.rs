@@ -32,7 +32,10 @@ impl Directory {
     /// The tenant whose token a request bears in its one `Authorization`. All that is wrong with a token
     /// looks the same from outside. A wrong one costs one digest and leaves nothing behind.
     pub fn recognise(&self, authorization: Option<&HeaderValue>) -> Result<&Arc<Tenant>, Refusal> {
-        authorization.and_then(token_hash).and_then(|hash| self.by_token.get(&hash)).ok_or(Refusal::Unauthorized)
+        authorization
+            .and_then(token_hash)
+            .and_then(|hash| self.by_token.get(&hash))
+            .ok_or(Refusal::Unauthorized)
     }
 
     /// A tenant by name, for the admin plane.

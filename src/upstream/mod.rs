@@ -4,6 +4,7 @@
 //! Knows nothing of entries or clients: it is asked for a call and gives back an answer or a failure.
 
 mod breaker;
+mod budget;
 mod connector;
 mod failure;
 mod fetch;

@@ -172,7 +172,8 @@ async fn read(mut body: Incoming, status: StatusCode, bounds: Bounds) -> Result<
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     loop {
-        let frame = timeout_at(bounds.deadline.for_timer(), body.frame()).await.map_err(|_| Broken::Timeout)?;
+        let frame =
+            timeout_at(bounds.deadline.for_timer(), body.frame()).await.map_err(|_| Broken::Timeout)?;
         let data = match frame {
             None => break,
             Some(Ok(frame)) => frame.into_data().unwrap_or_default(),

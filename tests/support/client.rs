@@ -49,7 +49,12 @@ pub struct Response {
 
 impl Client {
     pub fn connect(address: SocketAddr) -> Self {
-        Self::over(tcp(address))
+        Self::try_connect(address).expect("connect")
+    }
+
+    /// `None` if nobody listens.
+    pub fn try_connect(address: SocketAddr) -> Option<Self> {
+        tcp(address).map(Self::over).ok()
     }
 
     /// Over a Unix socket.
@@ -62,7 +67,7 @@ impl Client {
     /// Over TLS, to a server of this name. The error is the handshake's.
     pub fn tls(address: SocketAddr, config: Arc<ClientConfig>, name: &'static str) -> std::io::Result<Self> {
         let connection = ClientConnection::new(config, name.try_into().expect("a name")).expect("TLS");
-        let mut stream = StreamOwned::new(connection, tcp(address));
+        let mut stream = StreamOwned::new(connection, tcp(address)?);
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
         }
@@ -161,11 +166,11 @@ impl Client {
     }
 }
 
-fn tcp(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).expect("connect");
-    stream.set_nodelay(true).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream
+fn tcp(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
 }
 
 impl Response {

@@ -13,7 +13,7 @@ pub use certificates::{Authority, Certified, Validity};
 pub use client::{Client, Response};
 pub use gateway::{Config, Gateway, KEYS, TOKENS, listener, write_config};
 pub use http2::{Http2Upstream, look_up_at_once, runtime};
-pub use program::{Finished, Program, program};
+pub use program::{Finished, Program, program, program_under};
 pub use raw::{Proxy, Says};
 pub use upstream::{Act, Gate, Seen, Upstream, call, call_reply, reply};
 
