@@ -102,7 +102,8 @@ impl Protocol {
             }
             Speaks::Frames => {
                 let connection = self.frames.serve_connection(io, service);
-                self.see_through(connection, &activity, since, drain).await;
+                // Boxed, so that connections of lines, which are nearly all, don't have its size.
+                Box::pin(self.see_through(connection, &activity, since, drain)).await;
             }
         }
     }
