@@ -161,6 +161,6 @@ mod tests {
         };
         let (stream, _client) = UnixStream::pair().unwrap();
         let task = server.serve(Either::Right(stream), Peer(None), Drain::new().watch());
-        assert!(size_of_val(&task) <= 2560, "{} bytes", size_of_val(&task));
+        assert!(size_of_val(&task) <= 1664, "{} bytes", size_of_val(&task));
     }
 }
