@@ -16,6 +16,7 @@ mod reload;
 mod run;
 mod service_manager;
 mod signals;
+mod sweep;
 
 pub use privacy::forbid_dumps;
 pub use reload::Source;
