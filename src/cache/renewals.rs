@@ -9,6 +9,8 @@ use crate::clock::Instant;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The pause after one that gave way to those who wait.
+const SHORT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The renewals of one entry. One that succeeds replaces the entry, and these with it.
 #[derive(Debug)]
@@ -32,6 +34,11 @@ impl Renewals {
     /// Whether one may begin.
     pub fn is_due(&self, now: Instant) -> bool {
         self.millis(now) >= self.due.load(Relaxed)
+    }
+
+    /// One sent nothing, for want of a connection or of budget: that says nothing about the next.
+    pub fn note_delay(&self, now: Instant) {
+        self.due.store(self.millis(now + SHORT_PAUSE), Relaxed);
     }
 
     /// One failed.
@@ -59,5 +66,19 @@ mod tests {
             now += Duration::from_secs(pause);
             assert!(renewals.is_due(now), "{pause}");
         }
+    }
+
+    #[test]
+    fn one_that_gave_way_comes_back_soon_however_often() {
+        let mut now = clock::now();
+        let renewals = Renewals::new(now);
+        for _ in 0..20 {
+            renewals.note_delay(now);
+            assert!(!renewals.is_due(now));
+            now += SHORT_PAUSE;
+            assert!(renewals.is_due(now));
+        }
+        renewals.note_failure(now);
+        assert!(renewals.is_due(now + FIRST_PAUSE), "none of them was a failure");
     }
 }

@@ -86,7 +86,12 @@ impl Errand {
                 Err(failure) => failed(failure, urgency, &tenant),
             };
             if let (Urgency::Background, Some(entry), false) = (urgency, &entry, landed.has_renewed()) {
-                entry.renewals.note_failure(clock::now());
+                match landed.yields {
+                    Yield::GaveWay => entry.renewals.note_delay(clock::now()),
+                    Yield::Entry(_) | Yield::Reply(_) | Yield::Refusal(_) => {
+                        entry.renewals.note_failure(clock::now());
+                    }
+                }
             }
             landed
         });
