@@ -6,10 +6,13 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use listenfd::ListenFd;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio_util::either::Either;
 
 use crate::config::Address;
+
+/// Clients that may wait in the kernel to be accepted, if it allows so many (`somaxconn`).
+const QUEUE: u32 = 4096;
 
 /// A bound socket.
 pub struct Listener {
@@ -94,7 +97,7 @@ impl Listener {
             |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
         match address {
             Address::Tcp(wanted) => {
-                let socket = TcpListener::bind(wanted).await.map_err(named)?;
+                let socket = listen_on(*wanted).map_err(named)?;
                 let bound = socket.local_addr().map_err(named)?;
                 Ok(Self { socket: Socket::Tcp(socket), address: Address::Tcp(bound), _file: None })
             }
@@ -127,6 +130,15 @@ impl Listener {
             }
         }
     }
+}
+
+/// As [`TcpListener::bind`], which leaves room for 128 in the queue: a burst of more, or a moment at
+/// the cap, would cost those behind them a second or three.
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(QUEUE)
 }
 
 /// Removes a socket file that nobody serves any more, as a process that was killed leaves it; never
