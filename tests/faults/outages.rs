@@ -266,9 +266,11 @@ fn f09_a_handshake_that_breaks_or_stalls_ends_in_time_and_gives_no_key_away() {
     let upstream = Upstream::contract();
     let proxy = Proxy::to(upstream.address());
     let lines = format!("base_url = \"https://{}\"\nconnect_timeout = \"400ms\"", proxy.address());
-    // The upstream takes a handshake for a request that never ends, so that nothing comes by itself.
+    // The upstream takes no handshake for a request, and ends the connection.
     let gateway = Gateway::start(&Config::default().with("upstream", &lines), proxy.address());
-    for (fault, status) in [(Fault::Hold, 504), (Fault::Refuse, 502), (Fault::Pass, 504)] {
+    for (fault, status) in
+        [(Fault::Hold, 504), (Fault::Garbage, 502), (Fault::Pass, 502), (Fault::Refuse, 502)]
+    {
         proxy.now(fault);
         let start = Instant::now();
         assert_eq!(gateway.get("call_1").status, status, "{fault:?}");

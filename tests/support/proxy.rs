@@ -198,7 +198,7 @@ async fn relay(mut client: TcpStream, upstream: SocketAddr, mut faults: watch::R
                 }
             },
             read = server.read(&mut told) => match read {
-                Ok(0) | Err(_) => Next::End,
+                Ok(0) | Err(_) => end(&mut client, &mut faults).await,
                 Ok(length) => spoil(&mut client, &told[..length], &mut sent, &mut faults).await,
             },
             () = async { drop(refusals.wait_for(|fault| *fault == Fault::Refuse).await) } => Next::Reset,
@@ -212,6 +212,18 @@ async fn relay(mut client: TcpStream, upstream: SocketAddr, mut faults: watch::R
             }
         }
     }
+}
+
+const GARBAGE: &[u8] = b"\x16\x03\x01 this is no HTTP\r\n\r\n";
+
+/// Passes the end of a connection on.
+async fn end(client: &mut TcpStream, faults: &mut watch::Receiver<Fault>) -> Next {
+    if *faults.borrow() == Fault::Garbage {
+        let _ = client.write_all(GARBAGE).await;
+    }
+    let is_silent = |fault: &Fault| matches!(fault, Fault::Hold | Fault::BlackHole);
+    drop(faults.wait_for(|fault| !is_silent(fault)).await);
+    Next::End
 }
 
 /// Passes a piece of a response on, of which `sent` bytes have been.
@@ -246,7 +258,7 @@ async fn spoil(
             Fault::Reset(after) => (rest.len().min(after.saturating_sub(*sent)), Some(Next::Reset)),
             Fault::Truncate(after) => (rest.len().min(after.saturating_sub(*sent)), Some(Next::End)),
             Fault::Garbage => {
-                let _ = client.write_all(b"\x16\x03\x01 this is no HTTP\r\n\r\n").await;
+                let _ = client.write_all(GARBAGE).await;
                 return Next::End;
             }
         };
