@@ -137,24 +137,29 @@ fn t56_connections_beyond_the_cap_wait_and_cost_nothing() {
 #[test]
 fn f22_many_idle_connections_are_cheap_and_leave_nothing_behind() {
     let upstream = Upstream::contract();
-    let gateway = Gateway::plain(&upstream);
+    // With one arena the allocator's memory is the program's, and not also a matter of which thread
+    // freed what.
+    let gateway = Config::default().env("MALLOC_ARENA_MAX", "1").start(&upstream);
     // The first ones pay for what all share.
-    let warm: Vec<_> = (0..50).map(|_| asked(&gateway)).collect();
-    drop(warm);
+    drop((0..50).map(|_| asked(&gateway)).collect::<Vec<_>>());
     eventually("they are gone", || gateway.metric("connections") == 0.0);
     let (memory, files) = figures(&gateway);
     let count = 600;
-    let clients: Vec<_> = (0..count).map(|_| asked(&gateway)).collect();
-    assert_eq!(gateway.metric("connections"), f64::from(count));
-    let each = (figures(&gateway).0 - memory) / f64::from(count);
+    let mut peaks = Vec::new();
+    for _ in 0..5 {
+        let clients: Vec<_> = (0..count).map(|_| asked(&gateway)).collect();
+        assert_eq!(gateway.metric("connections"), f64::from(count));
+        peaks.push(figures(&gateway).0);
+        assert_eq!(gateway.get("call_new").status, 200);
+        drop(clients);
+        eventually("they are gone", || gateway.metric("connections") == 0.0);
+        eventually("their files are closed", || figures(&gateway).1 <= files + 5.0);
+    }
     // 20 KiB in a release; what the compiler has not optimised is larger.
+    let each = (peaks[0] - memory) / f64::from(count);
     assert!(each < 28.0 * 1024.0, "{each} bytes a connection");
-    assert_eq!(gateway.get("call_new").status, 200);
-    drop(clients);
-    eventually("they are gone", || gateway.metric("connections") == 0.0);
-    eventually("their files are closed", || figures(&gateway).1 <= files + 5.0);
-    let after = figures(&gateway).0;
-    assert!(after < memory * 1.2 + 4e6, "{memory} bytes before and {after} after");
+    // The allocator may keep what was freed, but for use by the next.
+    assert!(peaks[4] < peaks[1] * 1.15, "{peaks:?}");
 }
 
 /// A connection on which a lookup was answered.
