@@ -82,6 +82,23 @@ fn t58_rapid_resets_end_the_connection() {
 }
 
 #[test]
+fn t58_resets_that_the_client_provokes_end_the_connection() {
+    let upstream = Upstream::contract();
+    let gateway = Gateway::plain(&upstream);
+    // Room for nothing more in a stream's window is an error of that stream (RFC 9113 section 6.9).
+    let (_, mut frames) = flood(&gateway, |frames, number| {
+        let stream = 2 * number + 1;
+        let mut bytes = frame(HEADERS, END_HEADERS | END_STREAM, stream, &lookup(CACHED, TOKENS[0]));
+        bytes.extend(frame(WINDOW_UPDATE, 0, stream, &0_u32.to_be_bytes()));
+        frames.send_bytes(&bytes)
+    });
+    let code = frames.read_goaway();
+    assert!(code.is_none_or(|code| code != 0), "{code:?}");
+    drop(frames);
+    unharmed(&gateway);
+}
+
+#[test]
 fn t58_lookups_that_are_reset_leave_no_place_taken_and_fetch_no_more_than_may_wait() {
     let gate = Gate::default();
     let waiting = gate.clone();
