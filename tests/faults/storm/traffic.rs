@@ -78,6 +78,7 @@ impl Ledger {
     }
 
     /// The storm must have been one.
+    #[expect(clippy::print_stdout, reason = "what `--nocapture` shows of a run")]
     pub fn check_variety(&self) {
         let answered: u64 = self.answered.iter().map(|count| count.load(SeqCst)).sum();
         let (explained, calm) = (self.explained.load(SeqCst), self.calm.load(SeqCst));
