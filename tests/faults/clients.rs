@@ -3,9 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{
-    Act, Client, Config, Gate, Gateway, TOKENS, Upstream, call, call_reply, eventually, reply,
-};
+use crate::support::{Act, Client, Config, Gate, TOKENS, Upstream, call, call_reply, eventually, reply};
 
 const CACHED: &str = "/v1/calls/call_cached";
 

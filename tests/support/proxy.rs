@@ -8,6 +8,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::support::PATIENCE;
 
 /// What is done to connections and to the responses on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +144,7 @@ async fn run(
     socket.set_nonblocking(true).unwrap();
     let mut door = open(socket);
     let (fault, faults) = watch::channel(Fault::Pass);
+    let mut relays = JoinSet::new();
     loop {
         tokio::select! {
             order = orders.recv() => {
@@ -161,11 +165,19 @@ async fn run(
                     }
                 }
                 fault.send_replace(next);
+                if next == Fault::Refuse {
+                    // Whoever hears that it is so may rely on it that no connection is left.
+                    let _ = tokio::time::timeout(PATIENCE, async {
+                        while relays.join_next().await.is_some() {}
+                    })
+                    .await;
+                }
                 let _ = told.send(());
             }
             client = door.accept() => {
                 opened.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(relay(client, upstream, faults.clone()));
+                while relays.try_join_next().is_some() {}
+                relays.spawn(relay(client, upstream, faults.clone()));
             }
         }
     }
