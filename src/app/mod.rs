@@ -3,6 +3,8 @@
 #[cfg(feature = "bench")]
 pub mod bench;
 mod build;
+#[cfg(test)]
+mod churn;
 #[cfg(any(test, feature = "bench"))]
 mod indoors;
 mod listeners;

@@ -111,6 +111,11 @@ impl Entry {
         self.renewals.is_due(self.facts.received(), now)
     }
 
+    /// A renewal gave way before it sent anything.
+    pub fn note_delayed_renewal(&self, now: Instant) {
+        self.renewals.note_delay(self.facts.received(), now);
+    }
+
     /// A renewal failed.
     pub fn note_failed_renewal(&self, now: Instant) {
         self.renewals.note_failure(self.facts.received(), now);

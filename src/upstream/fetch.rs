@@ -187,7 +187,7 @@ impl Upstream {
     }
 
     async fn attempt(&self, ask: &Ask, urgency: Urgency, deadline: Instant) -> Result<Fetched, Failure> {
-        self.look()?;
+        self.look(urgency)?;
         let _permit = self.permit(urgency, deadline).await?;
         // The wait may have been long: the breaker may have opened since, or the upstream said 429.
         let leave = self.ask_leave()?;
@@ -206,13 +206,15 @@ impl Upstream {
     }
 
     /// Refuses at once what would only wait for a connection to be refused then. Takes nothing.
-    fn look(&self) -> Result<(), Failure> {
+    fn look(&self, urgency: Urgency) -> Result<(), Failure> {
         let now = clock::now();
         self.check_pause(now)?;
         if let Some(retry_after) = leave::lock(&self.breaker).refuses(now) {
             return Err(Failure::Unavailable { retry_after });
         }
-        match self.parts.budget.as_ref().map(|budget| budget.look(clock::now())) {
+        // A renewal waits for nothing, and is charged at once.
+        let budget = self.parts.budget.as_ref().filter(|_| urgency == Urgency::Foreground);
+        match budget.map(|budget| budget.look(now)) {
             Some(Err(spent)) => Err(self.over_budget(spent)),
             Some(Ok(_)) | None => Ok(()),
         }
