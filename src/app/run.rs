@@ -181,7 +181,7 @@ impl App {
         }
         self.admin_drain.begin();
         self.admin_drain.finish(LAST_WORDS).await;
-        tracing::info!("drained");
+        tracing::info!("drained: the process ends now");
     }
 }
 

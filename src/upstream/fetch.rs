@@ -6,9 +6,9 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::breaker::{Breaker, Health};
+use super::breaker::Breaker;
 use super::budget::RetryBudget;
-use super::failure::{self, Failure};
+use super::failure::{self, Ending, Failure};
 use super::key_ring::{KeyRing, Lent, Promotion};
 use super::leave::{self, Leave, UnderWay};
 use super::pause::{Pause, take_retry_after};
@@ -198,9 +198,8 @@ impl Upstream {
             result = self.send_with_next_key(ask, &lent, deadline, result).await;
         }
         leave.end(match &result {
-            Ok(fetched) if fetched.answer.status.is_server_error() => Health::Bad,
-            Ok(_) => Health::Good,
-            Err(failure) => failure.health(),
+            Ok(fetched) => Ending::Answered(fetched.answer.status),
+            Err(failure) => Ending::Failed(*failure),
         });
         result
     }
