@@ -12,7 +12,7 @@ use super::build::{BuildError, Ground, Reach, World};
 use super::listeners::{Bound, Listeners};
 use super::reload::{Reloader, Source, Subjects};
 use super::signals::{Signal, Signals};
-use crate::admin::{Admin, Health, Rules, State};
+use crate::admin::{Admin, Health, History, Rules, Socket, State};
 use crate::clock::{self, WallClock};
 use crate::config::{Address, Settings};
 use crate::gateway::{Cutoff, Gateway, Snapshots};
@@ -80,12 +80,14 @@ impl App {
         });
         let health = Health::new();
         let rules = Arc::new(ArcSwap::from_pointee(Rules::of(&world.settings)));
+        let (history, started) = (Arc::new(History::default()), clock::now());
         let admin = Admin {
             gateway: Arc::clone(&gateway),
             health: health.clone(),
+            history: Arc::clone(&history),
             rules: Arc::clone(&rules),
             is_local: bound.admin_address().is_some_and(Address::is_local),
-            started: clock::now(),
+            started,
             reload: Arc::default(),
             wall,
         };
@@ -111,6 +113,10 @@ impl App {
         let admin_address = bound.admin_address().cloned();
         let data = listeners.serve(bound, &drain, &admin_drain);
         gateway.tasks.spawn(Arc::clone(&reloader).watch());
+        if admin_address.is_some() {
+            gateway.tasks.spawn(history.keep(Arc::clone(&gateway), started));
+        }
+        health.note_listeners(sockets(&data, admin_address.as_ref()));
         health.set(State::Ready);
         Ok(Self { gateway, reloader, health, drain, admin_drain, shutdown, data, admin: admin_address })
     }
@@ -160,6 +166,12 @@ impl App {
         self.admin_drain.finish(LAST_WORDS).await;
         tracing::info!("drained");
     }
+}
+
+fn sockets(data: &[Address], admin: Option<&Address>) -> Vec<Socket> {
+    let data = data.iter().map(|address| Socket { plane: "data", address: address.clone() });
+    let admin = admin.map(|address| Socket { plane: "admin", address: address.clone() });
+    data.chain(admin).collect()
 }
 
 fn telemetry(settings: &Settings, log: LogControl) -> Result<Telemetry, StartError> {
