@@ -101,7 +101,7 @@ impl Fleet {
 /// Where pictures go, and for how long there is traffic before.
 fn studio() -> (PathBuf, Duration) {
     match std::env::var_os(FOLDER) {
-        Some(folder) => (folder.into(), Duration::from_secs(150)),
+        Some(folder) => (folder.into(), Duration::from_secs(100)),
         None => (PathBuf::from(env!("CARGO_TARGET_TMPDIR")), Duration::from_secs(5)),
     }
 }
@@ -117,7 +117,7 @@ fn the_page_looks_well_in_light_and_dark_and_on_a_phone() {
     fleet.traffic(time);
     browser.type_into("#search-id", "call_1050\u{e007}");
     browser.text_when("the explanation", "#explanation", |text| text.contains("Decisions"));
-    browser.run("document.activeElement.blur()");
+    browser.run("document.activeElement.blur(); window.scrollTo(0, 0)");
     let background = || browser.run("return getComputedStyle(document.body).backgroundColor");
     let shoot = |name: &str, width: u32, height: u32| {
         let picture = browser.picture(width, height);

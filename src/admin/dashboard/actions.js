@@ -164,7 +164,7 @@ function entryOf(entry, purge) {
   const rows = facts.filter(([, value]) => value !== null).flatMap(([name, value]) => [element('dt', { textContent: name }), element('dd', { textContent: value })]);
   const button = element('button', { type: 'button', className: 'danger', textContent: 'Purge this call…' });
   button.addEventListener('click', purge);
-  return element('div', { className: 'entry' }, element('h3', { textContent: 'Stored entry' }), life(entry.freshness), element('dl', {}, ...rows), element('p', {}, button));
+  return element('div', { className: 'entry' }, element('h3', { textContent: 'Stored entry' }), ...life(entry.freshness), element('dl', {}, ...rows), element('p', {}, button));
 }
 
 // Three spans, each as wide as is readable, and where in them the entry stands.
@@ -174,22 +174,22 @@ function life(terms) {
   if (!terms.never_stale) {
     const early = terms.stale_while_revalidate_seconds;
     const late = Math.max(0, terms.stale_if_error_seconds - early);
-    if (early > 0) spans.push(['stale, renewed meanwhile', early, 'stale', 22]);
-    if (late > 0) spans.push(['stale, if the upstream fails', late, 'miss', 23]);
+    if (early > 0) spans.push(['then served while it is renewed', early, 'stale', 22]);
+    if (late > 0) spans.push(['then if the upstream fails', late, 'miss', 23]);
   }
-  const scale = 600 / spans.reduce((all, [, , , width]) => all + width, 0);
+  const scale = 100 / spans.reduce((all, [, , , width]) => all + width, 0);
   const drawing = [];
-  let [left, from, now] = [0, 0, 600];
-  for (const [words, long, css, share] of spans) {
+  let [left, from, now] = [0, 0, 100];
+  for (const [, long, css, share] of spans) {
     const width = share * scale;
-    drawing.push(drawn('rect', { class: css, x: left, y: 16, width: width - 2, height: 12, fill: 'currentColor' }));
-    drawing.push(drawn('text', { x: left, y: 42 }, `${words}, ${span(long)}`));
+    drawing.push(drawn('rect', { class: css, x: left, y: 4, width: width - 0.3, height: 6, fill: 'currentColor' }));
     if (age >= from && age < from + long) now = left + width * (age - from) / long;
     [left, from] = [left + width, from + long];
   }
-  drawing.push(drawn('line', { class: 'now', x1: now, x2: now, y1: 11, y2: 33 }));
-  drawing.push(drawn('text', { x: Math.min(now + 4, 560), y: 9 }, `age ${span(age)}`));
-  const label = `Age ${span(age)}; ${spans.map(([words, long]) => `${words} for ${span(long)}`).join('; ')}`;
-  return drawn('svg', { class: 'life', viewBox: '0 0 600 48', role: 'img', 'aria-label': label }, ...drawing);
+  now = Math.min(99.7, Math.max(0.3, now));
+  drawing.push(drawn('line', { class: 'now', x1: now, x2: now, y1: 0, y2: 14 }));
+  const words = spans.map(([name, long, css]) => element('li', {}, swatch(css), `${name} `, element('b', { textContent: span(long) })));
+  const bar = drawn('svg', { class: 'life', viewBox: '0 0 100 14', preserveAspectRatio: 'none', role: 'img', 'aria-label': `Age ${span(age)}` }, ...drawing);
+  return [bar, element('ul', { className: 'legend' }, ...words)];
 }
 

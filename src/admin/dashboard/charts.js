@@ -128,7 +128,8 @@ class Chart {
         drawn('text', { class: 'tick', x: LEFT - 6, y: y + 4, 'text-anchor': 'end' }, this.axis(tick)),
       ];
     });
-    const step = [30, 60, 180].find((seconds) => this.range / seconds <= 6) * 1000;
+    const room = Math.max(1, (this.width - LEFT) / 80);
+    const step = ([30, 60, 120, 300].find((seconds) => this.range / seconds <= room) || 600) * 1000;
     for (let clock = Math.floor(this.clock / step) * step; this.x(clock) > LEFT + 14; clock -= step) {
       if (this.x(clock) > this.width - 20) continue;
       drawing.push(drawn('text', { class: 'tick', x: this.x(clock), y: this.height - 4, 'text-anchor': 'middle' }, step < 60_000 ? clockTime(clock) : clockMinutes(clock)));
@@ -154,7 +155,8 @@ class Chart {
 
   lines() {
     const drawing = [];
-    this.keys.forEach(({ css }, at) => {
+    // The first goes on top of the others.
+    [...this.keys.entries()].reverse().forEach(([at, { css }]) => {
       for (const stretch of this.stretches) {
         let path = '';
         let pen = 'M';

@@ -20,8 +20,8 @@ const MOST_EVENTS = 60;
   let isLocked = false;
   let failures = 0;
   let before = null;
-  // When a count of a tenant was last seen to grow: `tenant/count` to milliseconds.
-  const grew = new Map();
+  // When something was last seen of a tenant: `tenant/what` to milliseconds.
+  const seen = new Map();
 
   const actions = new Actions(tell, () => soon(0));
   const tenants = new Tenants((scope) => actions.purge(scope));
@@ -71,7 +71,7 @@ const MOST_EVENTS = 60;
     write(byId('link'), isPaused ? 'paused' : 'live');
     if (isRestart) {
       tell(`The gateway has restarted: ${stats.version} (${stats.revision})`);
-      grew.clear();
+      seen.clear();
     } else if (wasLost) tell('The gateway answers again');
     else if (!before) tell('Connected');
     if (before && !isRestart) compare(before, stats);
@@ -79,7 +79,7 @@ const MOST_EVENTS = 60;
     overview.show(stats);
     tenants.show(stats, isRestart);
     actions.offer(stats.tenants);
-    showProblems(problemsOf(stats, grew));
+    showProblems(problemsOf(stats, seen));
     const ratio = series.lately(LATELY);
     document.title = `${percent(ratio ? hitRatio(ratio.outcomes) : null)} hits · credira-gateway`;
   }
@@ -98,10 +98,14 @@ const MOST_EVENTS = 60;
         continue;
       }
       if (was.upstream.breaker !== tenant.upstream.breaker) tell(`Breaker of ${name}: ${tenant.upstream.breaker}`);
+      for (const limit of ['tenant', 'upstream']) {
+        if (tenant.rate_limited[limit] > was.rate_limited[limit]) seen.set(`${name}/limit-${limit}`, Date.now());
+      }
+      if (tenant.upstream.free_connections === 0) seen.set(`${name}/connections`, Date.now());
       for (const kind of ['key_rejections', 'key_promotions', 'identity_mismatches']) {
         if (tenant.upstream[kind] <= was.upstream[kind]) continue;
-        if (!grew.has(`${name}/${kind}`)) tell(`${EVENTS[kind]} ${name}`);
-        grew.set(`${name}/${kind}`, Date.now());
+        if (!seen.has(`${name}/${kind}`)) tell(`${EVENTS[kind]} ${name}`);
+        seen.set(`${name}/${kind}`, Date.now());
       }
     }
     for (const name of Object.keys(old.tenants).filter((known) => !(known in now.tenants))) tell(`Tenant removed: ${name}`);

@@ -29,7 +29,7 @@ class Overview {
 
   addTile(name, label) {
     const [value, unit, note] = [element('span', {}), element('span', { className: 'unit' }), element('div', { className: 'note' })];
-    const big = element('div', { className: 'value', id: `tile-${name}` }, value, unit);
+    const big = element('div', { className: 'value', id: `tile-${name}` }, value, ' ', unit);
     byId('tiles').append(element('div', { className: 'card tile' }, element('div', { className: 'name', textContent: label }), big, note));
     this.tiles.set(name, (figure, measure, remark) => {
       write(value, figure);

@@ -6,27 +6,28 @@ const EVENTS = {
   identity_mismatches: 'The upstream answered about another call to',
 };
 
-// Every problem with how bad it is. `grew` knows when a tenant's counts were last seen to grow.
-function problemsOf(stats, grew) {
+// Every problem with how bad it is. `seen` knows when something was last seen of a tenant: what comes
+// and goes is told for a while, so that the list keeps still.
+function problemsOf(stats, seen) {
   const problems = [];
   const named = (test) => Object.entries(stats.tenants).filter(([name, tenant]) => test(tenant, name)).map(([name]) => name);
   const add = (mood, names, words) => {
     if (names.length > 0) problems.push({ mood, text: `${words}: ${someOf(names)}` });
   };
-  const lately = (name, kind) => Date.now() - (grew.get(`${name}/${kind}`) || 0) < LATELY * 1000;
+  const lately = (name, kind, seconds) => Date.now() - (seen.get(`${name}/${kind}`) || 0) < seconds * 1000;
   if (stats.state !== 'ready') problems.push({ mood: 'warn', text: `The gateway is ${stats.state}: it takes no new traffic` });
   if (stats.last_reload && stats.last_reload.problems.length > 0) {
     const when = clockTime(Date.parse(stats.last_reload.at));
     problems.push({ mood: 'bad', text: `The reload at ${when} failed and changed nothing`, details: stats.last_reload.problems });
   }
   add('bad', named((tenant) => tenant.upstream.identity_mismatches > 0), 'The upstream has answered about other calls than asked for');
-  add('bad', named((tenant, name) => lately(name, 'key_rejections')), 'The upstream rejects the key');
+  add('bad', named((tenant, name) => lately(name, 'key_rejections', LATELY)), 'The upstream rejects the key');
   add('bad', named((tenant) => tenant.upstream.breaker === 'open'), 'The breaker is open; stale entries are served where there are any');
   add('warn', named((tenant) => tenant.upstream.breaker === 'half-open'), 'The breaker lets single probes through');
   add('warn', named((tenant) => tenant.upstream.paused_seconds > 0), 'The upstream asked to wait (429)');
-  add('warn', named((tenant) => tenant.upstream.free_connections === 0), 'Every upstream connection is in use');
-  add('warn', named((tenant) => leftShare(tenant.limit_left) === 0), 'The rate limit is spent');
-  add('warn', named((tenant) => leftShare(tenant.upstream.budget_left) === 0), 'The upstream budget is spent');
+  add('warn', named((tenant, name) => lately(name, 'connections', 30)), 'Every upstream connection was in use');
+  add('warn', named((tenant, name) => lately(name, 'limit-tenant', 60)), 'The rate limit refuses callers (429)');
+  add('warn', named((tenant, name) => lately(name, 'limit-upstream', 60)), 'The upstream budget is spent');
   if (stats.log_lines_dropped > 0) {
     problems.push({ mood: 'warn', text: `${count(stats.log_lines_dropped)} log lines were dropped, because their reader was too slow` });
   }
