@@ -90,7 +90,8 @@ impl TotalTimes {
 /// Requests that got no usable response, or one that says that the upstream failed; a rejected key
 /// counts, too.
 pub fn failed(by_code: &BTreeMap<String, u64>) -> u64 {
-    let is_bad = |code: &str| match code.parse::<u16>().ok().and_then(|code| StatusCode::from_u16(code).ok()) {
+    let is_bad = |code: &str| match code.parse::<u16>().ok().and_then(|code| StatusCode::from_u16(code).ok())
+    {
         Some(status) => is_failure(status) || status == StatusCode::UNAUTHORIZED,
         None => true,
     };

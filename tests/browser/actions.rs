@@ -18,7 +18,10 @@ fn a_call_is_explained_purged_and_gone() {
     explain(&page, "call_1");
     let told = page.browser.text_when("the explanation", "#explanation", |text| text.contains("Decisions"));
     assert!(told.contains("answered from the cache") && told.contains("the entry is fresh for"), "{told}");
-    assert!(told.contains("Lifetime") && told.contains("from cache.ttl") && told.contains("breaker") == false, "{told}");
+    assert!(
+        told.contains("Lifetime") && told.contains("from cache.ttl") && told.contains("breaker") == false,
+        "{told}"
+    );
     assert!(!told.contains("+12025550143"), "an entry's body is not shown");
     assert_eq!(page.browser.run("return document.querySelectorAll('.life rect').length"), 3);
 
@@ -30,7 +33,8 @@ fn a_call_is_explained_purged_and_gone() {
     page.browser.click("#confirm-go");
     page.browser.text_when("it is told", "#events", |text| text.contains("Purged call_1 of alpha: 1 entry"));
     assert_eq!(page.gateway.admin("/api/v1/cache/alpha/call_1").status, 404);
-    page.browser.text_when("and explained anew", "#explanation", |text| text.contains("nothing is stored for it"));
+    page.browser
+        .text_when("and explained anew", "#explanation", |text| text.contains("nothing is stored for it"));
     assert_eq!(page.upstream.count(), 1, "explaining asks nobody");
 
     explain(&page, "no/such id");
@@ -54,11 +58,13 @@ fn more_than_one_call_is_purged_only_when_its_name_was_typed() {
     assert_eq!(entries("alpha"), 2.0);
     page.browser.run("document.getElementById('confirm-word').value = ''");
     page.browser.type_into("#confirm-word", &format!("alpha{ENTER}"));
-    page.browser.text_when("it is told", "#events", |text| text.contains("Purged the cache of alpha: 2 entries"));
+    page.browser
+        .text_when("it is told", "#events", |text| text.contains("Purged the cache of alpha: 2 entries"));
     assert_eq!((entries("alpha"), entries("beta")), (0.0, 2.0));
     page.browser.click("#purge-all");
     page.browser.type_into("#confirm-word", &format!("everything{ENTER}"));
-    page.browser.text_when("it is told", "#events", |text| text.contains("Purged every tenant’s cache: 2 entries"));
+    page.browser
+        .text_when("it is told", "#events", |text| text.contains("Purged every tenant’s cache: 2 entries"));
     assert_eq!(entries("beta"), 0.0);
     page.browser.is_clean_but_for(&[]);
 }
@@ -68,7 +74,8 @@ fn the_configuration_is_shown_and_reloaded() {
     let Some(page) = Page::open(Config::default()) else { return };
     page.wait_until_live();
     page.browser.click("#config summary");
-    let shown = page.browser.text_when("the configuration", "#config-text", |text| text.contains("\"cache\""));
+    let shown =
+        page.browser.text_when("the configuration", "#config-text", |text| text.contains("\"cache\""));
     assert!(shown.contains("\"ttl\": \"24h\"") && !shown.contains("upstream-key-of-alpha"), "{shown}");
     page.gateway.rewrite(Config::default().with("cache", "ttl = \"7h\"").text(page.upstream.address()));
     page.browser.click("#reload");

@@ -41,11 +41,10 @@ impl Browser {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         needed("chromium", Command::new("chromium").arg("--version").output())?;
         // The driver can't be told to take any port and say which on one address alone.
-        let port = std::iter::repeat_with(|| {
-            TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-        })
-        .find(|port| is_free(*port))
-        .unwrap();
+        let port =
+            std::iter::repeat_with(|| TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port())
+                .find(|port| is_free(*port))
+                .unwrap();
         let started = Command::new("chromedriver")
             .arg(format!("--port={port}"))
             .stdin(Stdio::null())
@@ -58,8 +57,7 @@ impl Browser {
         std::thread::spawn(move || lines.for_each(drop));
         let profile = tempfile::tempdir().unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let mut browser =
-            Self { driver, address, session: String::new(), _profile: profile, _turn: turn };
+        let mut browser = Self { driver, address, session: String::new(), _profile: profile, _turn: turn };
         browser.begin();
         Some(browser)
     }

@@ -21,7 +21,8 @@ fn live_figures_appear_while_there_is_traffic() {
     assert!(page.cell("alpha", "Upstream budget left").starts_with("47 of 50"));
     assert!(page.cell("beta", "Limit left").starts_with("no limit"));
     assert_eq!(page.cell("alpha", "Breaker").trim(), "closed");
-    let drawn = "return document.querySelectorAll('.chart .area.hit, .chart .area.miss, .chart .stroke').length";
+    let drawn =
+        "return document.querySelectorAll('.chart .area.hit, .chart .area.miss, .chart .stroke').length";
     eventually("something is drawn", || page.browser.run(drawn).as_u64().unwrap() >= 5);
     let lists = page.browser.text("#lists");
     assert!(lists.contains("not-completed") && lists.contains("404"), "{lists}");
@@ -31,7 +32,8 @@ fn live_figures_appear_while_there_is_traffic() {
     assert!(table.starts_with("Time\thit\tnegative"), "{table}");
     page.browser.run("document.querySelector('.chart svg').focus()");
     page.browser.press(LEFT);
-    page.browser.text_when("the point is read out", "#said", |text| text.contains("hit ") && text.contains("miss "));
+    page.browser
+        .text_when("the point is read out", "#said", |text| text.contains("hit ") && text.contains("miss "));
     assert!(page.browser.text(".chart .tip").contains("revalidated"));
     page.browser.is_clean_but_for(&[]);
 }
@@ -61,7 +63,9 @@ fn problems_are_told_in_words() {
     for id in ["call_1", "call_2", "call_3", "call_4"] {
         page.gateway.get(id);
     }
-    page.browser.text_when("the breaker", "#problems", |text| text.contains("The breaker is open") && text.contains("alpha"));
+    page.browser.text_when("the breaker", "#problems", |text| {
+        text.contains("The breaker is open") && text.contains("alpha")
+    });
     page.browser.text_when("the event", "#events", |text| text.contains("Breaker of alpha: open"));
     page.upstream.now(|_| vec![Act::Close]);
     // Names and messages are shown and never run.
@@ -70,7 +74,10 @@ fn problems_are_told_in_words() {
     page.browser.text_when("the reload", "#problems", |text| {
         text.contains("failed and changed nothing") && text.contains("<img src=x onerror=window.hacked=1>")
     });
-    assert_eq!(page.browser.run("return [document.images.length, window.hacked ?? null]"), serde_json::json!([0, null]));
+    assert_eq!(
+        page.browser.run("return [document.images.length, window.hacked ?? null]"),
+        serde_json::json!([0, null])
+    );
     page.browser.is_clean_but_for(&[]);
 }
 

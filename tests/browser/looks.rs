@@ -11,7 +11,11 @@ use crate::support::{Client, Program, Upstream, eventually, program, reply, writ
 const FOLDER: &str = "CREDIRA_GATEWAY_PICTURES";
 
 const TENANTS: [(&str, &str, u32); 4] = [
-    ("billing", "rate_limit = { per_second = 100, burst = 200 }\nupstream_limit = { per_second = 10, burst = 20 }", 6),
+    (
+        "billing",
+        "rate_limit = { per_second = 100, burst = 200 }\nupstream_limit = { per_second = 10, burst = 20 }",
+        6,
+    ),
     ("collections", "rate_limit = { per_second = 50, burst = 100 }\ncache_max_bytes = \"1MiB\"", 4),
     ("reporting", "upstream_limit = { per_second = 5, burst = 15 }", 2),
     ("support-desk", "rate_limit = { per_second = 20, burst = 40 }", 3),
@@ -58,7 +62,9 @@ impl Fleet {
         );
         for (name, lines, _) in TENANTS {
             let token = token(name);
-            text += &format!("[[tenants]]\nname = \"{name}\"\ntokens = [{{ value = \"{token}\" }}]\nupstream_key = {{ value = \"key\" }}\n{lines}\n");
+            text += &format!(
+                "[[tenants]]\nname = \"{name}\"\ntokens = [{{ value = \"{token}\" }}]\nupstream_key = {{ value = \"key\" }}\n{lines}\n"
+            );
         }
         let config = write_config(&text);
         let process = Program::start(&mut program(&["serve", "-c", config.path().to_str().unwrap()]));
@@ -66,7 +72,8 @@ impl Fleet {
     }
 
     fn address(&self, plane: &str) -> std::net::SocketAddr {
-        let is_it = |line: &str| line.contains("listening") && line.contains(&format!("\"plane\":\"{plane}\""));
+        let is_it =
+            |line: &str| line.contains("listening") && line.contains(&format!("\"plane\":\"{plane}\""));
         let line: serde_json::Value = serde_json::from_str(&self.process.err_line(plane, is_it)).unwrap();
         line["address"].as_str().unwrap().parse().unwrap()
     }
@@ -80,7 +87,9 @@ impl Fleet {
         while start.elapsed() < time {
             for ((name, _, weight), client) in TENANTS.iter().zip(&mut clients) {
                 for _ in 0..*weight {
-                    number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    number = number
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1_442_695_040_888_963_407);
                     let draw = (number >> 33) % 100;
                     let wave = (start.elapsed().as_secs_f64() / 9.0).sin().mul_add(6.0, 9.0) as u64;
                     let id = match draw {
@@ -183,7 +192,11 @@ fn every_control_is_reached_by_the_keyboard_and_has_a_name() {
     );
     assert_eq!(unnamed, serde_json::json!([]), "everything has a name");
     for landmark in ["header", "main", "footer", "h1", "html[lang]", "[role=status]", "[aria-live]"] {
-        assert_eq!(browser.run(&format!("return document.querySelector('{landmark}') !== null")), true, "{landmark}");
+        assert_eq!(
+            browser.run(&format!("return document.querySelector('{landmark}') !== null")),
+            true,
+            "{landmark}"
+        );
     }
     browser.run(
         "window.wanted = new Set([...document.querySelectorAll('button, input, select, a[href], summary, svg[tabindex]')] \
