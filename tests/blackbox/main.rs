@@ -14,6 +14,7 @@
 mod support;
 
 mod admin;
+mod admin_gate;
 mod answers;
 mod caching;
 mod coalescing;
