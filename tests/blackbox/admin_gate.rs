@@ -151,7 +151,11 @@ fn without_a_token_the_api_is_closed_where_others_can_reach_it() {
         refused(&ask(on_loopback(&open), request, &["Host: 127.0.0.1"]), 403, "FORBIDDEN");
     }
     for path in ["/", "/metrics", "/livez", "/readyz", "/openapi.yaml"] {
-        assert_eq!(ask(on_loopback(&open), &format!("GET {path}"), &["Host: 127.0.0.1"]).status, 200, "{path}");
+        assert_eq!(
+            ask(on_loopback(&open), &format!("GET {path}"), &["Host: 127.0.0.1"]).status,
+            200,
+            "{path}"
+        );
     }
     let token = format!("token = {{ value = \"{ADMIN_TOKEN}\" }}");
     let closed = everywhere(Config::default().with("admin", &token));
@@ -195,12 +199,13 @@ fn what_changes_something_takes_its_own_method_alone() {
 }
 
 #[test]
-fn t27_a_body_is_refused_and_never_becomes_the_next_request() {
+fn t31_a_body_is_refused_and_never_becomes_the_next_request() {
     let upstream = Upstream::contract();
     let gateway = Gateway::plain(&upstream);
     gateway.get("call_1");
     let inner = "DELETE /api/v1/cache HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
-    for (method, path) in [("POST", "/api/v1/reload"), ("DELETE", "/api/v1/cache/alpha"), ("GET", "/metrics")] {
+    for (method, path) in [("POST", "/api/v1/reload"), ("DELETE", "/api/v1/cache/alpha"), ("GET", "/metrics")]
+    {
         for framing in [
             format!("Content-Length: {}\r\n\r\n{inner}", inner.len()),
             format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{inner}\r\n0\r\n\r\n", inner.len()),
@@ -276,7 +281,8 @@ fn t84_the_configuration_is_shown_without_its_secrets() {
     let right = format!("Authorization: Bearer {ADMIN_TOKEN}");
     let config = ask(gateway.admin, "GET /api/v1/config", &["Host: 127.0.0.1", &right]);
     let text = config.text();
-    for secret in [ADMIN_TOKEN, next, &hash, "upstream-key-of-beta-canary"].iter().chain(&TOKENS).chain(&KEYS) {
+    for secret in [ADMIN_TOKEN, next, &hash, "upstream-key-of-beta-canary"].iter().chain(&TOKENS).chain(&KEYS)
+    {
         assert!(!text.contains(secret), "{secret} in {text}");
     }
     let config = config.json();
@@ -290,7 +296,10 @@ fn t84_the_configuration_is_shown_without_its_secrets() {
             .collect::<Vec<_>>(),
         "a key that nobody listed is not shown"
     );
-    assert_eq!(config["tenants"][1]["upstream_key"]["env"], "BETA_KEY", "where a secret is kept is no secret");
+    assert_eq!(
+        config["tenants"][1]["upstream_key"]["env"], "BETA_KEY",
+        "where a secret is kept is no secret"
+    );
 }
 
 /// A gateway whose admin plane is a Unix socket.
@@ -352,7 +361,10 @@ fn a_unix_socket_is_local_and_has_the_same_rules_for_browsers() {
     };
     assert_eq!(status("GET /api/v1/stats HTTP/1.1\r\nHost: localhost"), "200");
     assert_eq!(status("GET /api/v1/stats HTTP/1.1\r\nHost: evil.example"), "421");
-    assert_eq!(status("GET /api/v1/stats HTTP/1.1\r\nHost: localhost\r\nOrigin: https://evil.example"), "403");
+    assert_eq!(
+        status("GET /api/v1/stats HTTP/1.1\r\nHost: localhost\r\nOrigin: https://evil.example"),
+        "403"
+    );
 }
 
 #[test]

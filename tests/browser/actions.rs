@@ -19,7 +19,7 @@ fn a_call_is_explained_purged_and_gone() {
     let told = page.browser.text_when("the explanation", "#explanation", |text| text.contains("Decisions"));
     assert!(told.contains("answered from the cache") && told.contains("the entry is fresh for"), "{told}");
     assert!(
-        told.contains("Lifetime") && told.contains("from cache.ttl") && told.contains("breaker") == false,
+        told.contains("Lifetime") && told.contains("from cache.ttl") && !told.contains("breaker"),
         "{told}"
     );
     assert!(!told.contains("+12025550143"), "an entry's body is not shown");

@@ -7,7 +7,6 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::disallowed_methods,
-    clippy::string_slice,
     reason = "a test that fails must stop, and tests may read the clock"
 )]
 

@@ -114,7 +114,7 @@ impl Gateway {
 
     /// Replaces its configuration file, and has it reloaded.
     pub fn reload(&self, config: &Config) -> Response {
-        self.rewrite(&config.text(self.upstream));
+        self.rewrite(config.text(self.upstream));
         self.post_reload()
     }
 
