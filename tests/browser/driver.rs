@@ -1,7 +1,7 @@
 //! A browser, and how to make it do things: the small part of WebDriver that the tests need.
 
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -30,30 +30,22 @@ pub struct Browser {
     _turn: MutexGuard<'static, ()>,
 }
 
-/// Whether somebody listens on the other loopback address family, where the driver looks, too.
-fn is_free(port: u16) -> bool {
-    TcpStream::connect(("127.0.0.1", port)).is_err()
-}
-
 impl Browser {
     /// `None`, after saying so, where there is no browser.
     pub fn start() -> Option<Self> {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         needed("chromium", Command::new("chromium").arg("--version").output())?;
-        // The driver can't be told to take any port and say which on one address alone.
-        let port =
-            std::iter::repeat_with(|| TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port())
-                .find(|port| is_free(*port))
-                .unwrap();
         let started = Command::new("chromedriver")
-            .arg(format!("--port={port}"))
+            .arg("--port=0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn();
         let mut driver = needed("chromedriver", started)?;
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
-        assert!(lines.any(|line| line.contains("started successfully")), "the driver starts");
+        // "ChromeDriver was started successfully on port 40173."
+        let line = lines.find(|line| line.contains("started successfully")).expect("the driver starts");
+        let port = line.trim_end_matches('.').rsplit(' ').next().unwrap().parse().expect("a port");
         std::thread::spawn(move || lines.for_each(drop));
         let profile = tempfile::tempdir().unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], port));

@@ -15,7 +15,7 @@ fn live_figures_appear_while_there_is_traffic() {
         page.gateway.get(id);
     }
     page.browser.text_when("the hit ratio", "#tile-ratio", |text| text == "40.0 %");
-    assert_eq!(page.browser.text("#tile-cache"), "2entries");
+    assert_eq!(page.browser.text("#tile-cache"), "2 entries");
     eventually("the tenant's lookups", || page.cell("alpha", "Lookups").contains("5 in all"));
     assert!(page.cell("alpha", "Limit left").starts_with("195 of 200"));
     assert!(page.cell("alpha", "Upstream budget left").starts_with("47 of 50"));
