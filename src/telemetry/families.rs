@@ -35,9 +35,14 @@ const FAMILIES: [(&str, &str, MetricType); FAMILY_COUNT] = [
         "When the running configuration was loaded, in seconds since 1970.",
         MetricType::GAUGE,
     ),
+    (
+        "tls_certificate_expiry_timestamp_seconds",
+        "When the first certificate of the chain that is shown to clients ends, in seconds since 1970; absent without TLS.",
+        MetricType::GAUGE,
+    ),
     ("build_info", "The program's version; always 1.", MetricType::GAUGE),
 ];
-const FAMILY_COUNT: usize = 20;
+const FAMILY_COUNT: usize = 21;
 
 /// Makes the families of [`Shared`].
 pub struct Families {
@@ -188,6 +193,11 @@ fn process_series(name: &str, shared: &Shared, series: &mut Series) {
             series.push(&[("result", "failure")], shared.failed_reloads.get().into());
         }
         "config_last_reload_success_timestamp_seconds" => series.push(&[], shared.last_reload.get().into()),
+        "tls_certificate_expiry_timestamp_seconds" => {
+            if let Some(expiry) = **shared.certificate_expiry.load() {
+                series.push(&[], expiry.as_second().into());
+            }
+        }
         "build_info" => series.push(&[("revision", super::REVISION), ("version", super::VERSION)], 1),
         _ => {}
     }

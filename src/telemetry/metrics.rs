@@ -34,6 +34,8 @@ pub struct Shared {
     pub(super) failed_reloads: Counter,
     /// Seconds since 1970.
     pub(super) last_reload: Gauge,
+    /// `None` without TLS.
+    pub(super) certificate_expiry: ArcSwap<Option<Timestamp>>,
 }
 
 /// All metrics of the process. Series of tenants come and go with the configuration; all others are
@@ -59,6 +61,7 @@ impl Metrics {
             reloads: Counter::default(),
             failed_reloads: Counter::default(),
             last_reload: Gauge::default(),
+            certificate_expiry: ArcSwap::default(),
         });
         let registry = Registry::new();
         registry.register(Box::new(ProcessCollector::for_self()))?;
@@ -85,6 +88,11 @@ impl Metrics {
     /// Makes these the tenants whose series are shown.
     pub fn show_tenants(&self, tenants: Vec<Arc<TenantMetrics>>) {
         self.shared.tenants.store(Arc::new(tenants));
+    }
+
+    /// Makes this the end of the certificate that clients are shown; `None` without TLS.
+    pub fn show_certificate(&self, expiry: Option<Timestamp>) {
+        self.shared.certificate_expiry.store(Arc::new(expiry));
     }
 
     /// Requests being answered.
@@ -187,6 +195,21 @@ mod tests {
         assert!(
             text.contains("process_resident_memory_bytes") && text.contains("credira_gateway_build_info{")
         );
+    }
+
+    #[test]
+    fn a_certificate_has_an_end_and_without_one_there_is_no_series() {
+        let metrics = Metrics::new(LogDrops::none()).unwrap();
+        let line = || {
+            let text = String::from_utf8(metrics.text()).unwrap();
+            let name = "credira_gateway_tls_certificate_expiry_timestamp_seconds ";
+            text.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned)
+        };
+        assert_eq!(line(), None);
+        metrics.show_certificate(Some("2024-01-15T10:30:00Z".parse().unwrap()));
+        assert_eq!(line().as_deref(), Some("1705314600"));
+        metrics.show_certificate(None);
+        assert_eq!(line(), None);
     }
 
     #[test]
