@@ -34,6 +34,8 @@ pub struct Shared {
     pub(super) failed_reloads: Counter,
     /// Seconds since 1970.
     pub(super) last_reload: Gauge,
+    /// 1 or 0.
+    pub(super) last_reload_successful: Gauge,
     /// `None` without TLS.
     pub(super) certificate_expiry: ArcSwap<Option<Timestamp>>,
 }
@@ -61,6 +63,7 @@ impl Metrics {
             reloads: Counter::default(),
             failed_reloads: Counter::default(),
             last_reload: Gauge::default(),
+            last_reload_successful: Gauge::default(),
             certificate_expiry: ArcSwap::default(),
         });
         let registry = Registry::new();
@@ -113,6 +116,7 @@ impl Metrics {
     /// Notes when the first configuration was loaded.
     pub fn count_start(&self, at: Timestamp) {
         self.shared.last_reload.set(u64::try_from(at.as_second()).unwrap_or(0));
+        self.shared.last_reload_successful.set(1);
     }
 
     /// Counts a reload that took effect.
@@ -124,6 +128,7 @@ impl Metrics {
     /// Counts a reload that changed nothing.
     pub fn count_reload_failure(&self) {
         self.shared.failed_reloads.increment();
+        self.shared.last_reload_successful.set(0);
     }
 
     /// Counts a request that named no tenant.
