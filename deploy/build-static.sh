@@ -14,8 +14,10 @@ mkdir -p "$target_dir"
 target_dir=$(cd "$target_dir" && pwd)
 triple=x86_64-unknown-linux-gnu
 
+# Where glibc is linked statically, the crate getrandom can't find out by itself that the kernel has the
+# call, and would open /dev/urandom, which an empty root doesn't have.
+RUSTFLAGS='-C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom"'
 # Paths of the machine that builds end up in panic messages, and so in the bytes, unless they are renamed.
-RUSTFLAGS="-C target-feature=+crt-static"
 RUSTFLAGS="$RUSTFLAGS --remap-path-prefix=$PWD=/credira-gateway"
 RUSTFLAGS="$RUSTFLAGS --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
 RUSTFLAGS="$RUSTFLAGS --remap-path-prefix=$target_dir=/target"
