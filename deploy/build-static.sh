@@ -14,6 +14,7 @@ mkdir -p "$target_dir"
 target_dir=$(cd "$target_dir" && pwd)
 triple=x86_64-unknown-linux-gnu
 
+# shellcheck disable=SC2089 # the quotes are meant for rustc.
 # Where glibc is linked statically, the crate getrandom can't find out by itself that the kernel has the
 # call, and would open /dev/urandom, which an empty root doesn't have.
 RUSTFLAGS='-C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom"'
@@ -21,6 +22,7 @@ RUSTFLAGS='-C target-feature=+crt-static --cfg getrandom_backend="linux_getrando
 RUSTFLAGS="$RUSTFLAGS --remap-path-prefix=$PWD=/credira-gateway"
 RUSTFLAGS="$RUSTFLAGS --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
 RUSTFLAGS="$RUSTFLAGS --remap-path-prefix=$target_dir=/target"
+# shellcheck disable=SC2090 # as above
 export RUSTFLAGS
 
 # cargo auditable puts the names and versions of all crates into a section of the binary.

@@ -17,7 +17,7 @@ fi
 scratch=$(mktemp -d)
 trap 'kill $(jobs -p) 2> /dev/null || true; wait; umount "$scratch/root" 2> /dev/null || true; rm -rf "$scratch"' EXIT
 root=$scratch/root
-token=token-of-the-empty-root-0123456789abcdef
+token="token-of-the-empty-root-0123456789abcdef"
 ip link set lo up
 
 mkdir -p "$root/secrets"
