@@ -27,4 +27,5 @@ mod manual;
 mod project;
 mod prometheus;
 mod rules;
+mod sandbox;
 mod systemd;
