@@ -11,10 +11,11 @@ use tokio_util::task::TaskTracker;
 use super::build::{BuildError, Ground, Reach, World};
 use super::listeners::{Bound, Listeners};
 use super::reload::{Reloader, Source, Subjects};
+use super::service_manager::ServiceManager;
 use super::signals::{Signal, Signals};
 use crate::admin::{Admin, Health, Rules, State};
 use crate::clock::{self, WallClock};
-use crate::config::{Address, Settings};
+use crate::config::{Address, Settings, Shutdown};
 use crate::gateway::{Cutoff, Gateway, Snapshots};
 use crate::server::{Drain, Drained};
 use crate::telemetry::{CallHasher, LogControl, Metrics, MetricsError, Telemetry};
@@ -30,7 +31,7 @@ pub struct App {
     drain: Drain,
     /// The admin plane goes on until the data plane has ended: probes and scrapes see the drain.
     admin_drain: Drain,
-    shutdown: crate::config::Shutdown,
+    manager: ServiceManager,
     data: Vec<Address>,
     admin: Option<Address>,
 }
@@ -94,26 +95,32 @@ impl App {
         let connections = Arc::clone(telemetry.metrics.connections());
         let listeners = Listeners::new(&world.settings, Arc::clone(&gateway), admin, connections);
         let listeners = Arc::new(listeners.map_err(|error| StartError::Build(BuildError::Tls(error)))?);
-        let shutdown = world.settings.shutdown.clone();
+        let manager = ServiceManager::of_environment();
+        let tenants = world.settings.tenants.len();
         let subjects = Subjects {
             gateway: Arc::clone(&gateway),
             health: health.clone(),
             rules,
             listeners: Arc::clone(&listeners),
+            manager: manager.clone(),
         };
         let reloader = Arc::new(Reloader::new(source, ground, world, subjects));
-        let reloading = Arc::clone(&reloader);
+        let (reloading, tasks) = (Arc::clone(&reloader), gateway.tasks.clone());
         // The admin plane is above: it is handed reload as a function.
         let _ = reload_slot.set(Box::new(move || {
             let reloader = Arc::clone(&reloading);
-            Box::pin(async move { reloader.reload().await })
+            // It goes on if the client who asked leaves: the service manager waits for its end.
+            let reload = tasks.spawn(async move { reloader.reload().await });
+            Box::pin(async move { reload.await.unwrap_or_else(|error| Err(vec![error.to_string()])) })
         }));
         let (drain, admin_drain) = (Drain::new(), Drain::new());
         let admin_address = bound.admin_address().cloned();
         let data = listeners.serve(bound, &drain, &admin_drain);
         gateway.tasks.spawn(Arc::clone(&reloader).watch());
+        gateway.tasks.spawn(manager.clone().reassure());
         health.set(State::Ready);
-        Ok(Self { gateway, reloader, health, drain, admin_drain, shutdown, data, admin: admin_address })
+        manager.ready(tenants).await;
+        Ok(Self { gateway, reloader, health, drain, admin_drain, manager, data, admin: admin_address })
     }
 
     /// The data plane's addresses, ports resolved.
@@ -130,29 +137,39 @@ impl App {
     pub async fn run(self, signals: &mut Signals) {
         let signal = loop {
             match signals.next().await {
-                // The outcome is told by the reload itself.
-                Signal::Reload => drop(self.reloader.reload().await),
+                Signal::Reload => self.reload_aside(),
                 Signal::End(name) => break name,
             }
         };
+        let shutdown = self.reloader.shutdown();
         tracing::info!(
             signal,
-            grace_seconds = self.shutdown.grace.as_secs_f64(),
-            drain_timeout_seconds = self.shutdown.drain_timeout.as_secs_f64(),
+            grace_seconds = shutdown.grace.as_secs_f64(),
+            drain_timeout_seconds = shutdown.drain_timeout.as_secs_f64(),
             "draining: readiness is off, requests under way are finished, then the process ends"
         );
         tokio::select! {
-            () = self.finish() => {}
+            () = self.finish(&shutdown) => {}
             signal = signals.end() => tracing::warn!(signal, "a second signal: ending at once"),
         }
     }
 
-    async fn finish(&self) {
+    /// Reloads on a task of its own: a file that can't be read to its end must not keep the process from
+    /// ending. The outcome is told by the reload itself.
+    fn reload_aside(&self) {
+        let reloader = Arc::clone(&self.reloader);
+        self.gateway.tasks.spawn(async move { drop(reloader.reload().await) });
+    }
+
+    async fn finish(&self, shutdown: &Shutdown) {
         self.health.set(State::Draining);
-        // Those who send here must notice first; until then they are served.
-        tokio::time::sleep(self.shutdown.grace).await;
+        let Shutdown { grace, drain_timeout } = *shutdown;
+        self.manager.stopping(grace + drain_timeout + 2 * LAST_WORDS).await;
+        // Those who send here must notice first; until then they are served, and told.
+        self.drain.announce();
+        tokio::time::sleep(grace).await;
         self.drain.begin();
-        if let Drained::CutOff(left) = self.drain.finish(self.shutdown.drain_timeout).await {
+        if let Drained::CutOff(left) = self.drain.finish(drain_timeout).await {
             tracing::warn!(left, "the drain timeout is over: lookups that still wait get 503");
             self.gateway.cutoff.now();
             self.drain.finish(LAST_WORDS).await;

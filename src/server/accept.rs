@@ -59,7 +59,7 @@ impl<H: Handler> Server<H> {
         let mut end = drain.clone();
         tokio::select! {
             biased;
-            () = end.begun() => {}
+            () = end.due() => {}
             () = self.accept_all(&listener, &drain) => {}
         }
     }
@@ -93,12 +93,26 @@ impl<H: Handler> Server<H> {
     async fn serve(&self, stream: Plain, peer: Peer, drain: DrainWatch) {
         let serving = self.serving.load_full();
         let handler = Arc::clone(&self.handler);
-        let Some(tls) = &serving.tls else {
-            return serving.protocol.serve(stream, peer, handler, drain).await;
-        };
+        match &serving.tls {
+            None => serving.protocol.serve(stream, peer, handler, drain).await,
+            // Boxed, so that plain connections don't have its size.
+            Some(tls) => Box::pin(serving.secure(tls, stream, peer, handler, drain)).await,
+        }
+    }
+}
+
+impl Serving {
+    async fn secure<H: Handler>(
+        &self,
+        tls: &Arc<ServerConfig>,
+        stream: Plain,
+        peer: Peer,
+        handler: Arc<H>,
+        drain: DrainWatch,
+    ) {
         let handshake = TlsAcceptor::from(Arc::clone(tls)).accept(stream);
-        match tokio::time::timeout(serving.protocol.head_timeout(), handshake).await {
-            Ok(Ok(stream)) => serving.protocol.serve(stream, peer, handler, drain).await,
+        match tokio::time::timeout(self.protocol.head_timeout(), handshake).await {
+            Ok(Ok(stream)) => self.protocol.serve(stream, peer, handler, drain).await,
             // The error may quote what the client sent; its kind is enough.
             Ok(Err(error)) => tracing::debug!(error = %error.kind(), "a TLS handshake failed"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
@@ -112,4 +126,41 @@ fn is_clients(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
     )
+}
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use http_body_util::Full;
+    use hyper::body::Incoming;
+    use tokio::net::UnixStream;
+    use tokio_util::either::Either;
+
+    use super::*;
+    use crate::server::{Answering, Drain, Timeouts};
+
+    struct Empty;
+
+    impl Handler for Empty {
+        type Body = Full<Bytes>;
+
+        fn answer(self: &Arc<Self>, _: Peer, _: Request<Incoming>) -> Answering<Full<Bytes>> {
+            Answering::ready(Response::new(Full::default()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connections_task_is_small_because_what_is_rare_is_boxed() {
+        let timeouts = Timeouts { head: Duration::from_secs(5), idle: Duration::from_secs(60) };
+        let serving = Serving { protocol: Protocol::new(timeouts, 16 << 10), tls: None };
+        let server = Server {
+            serving: ArcSwap::from_pointee(serving),
+            permits: Arc::new(Semaphore::new(1)),
+            handler: Arc::new(Empty),
+            connections: Arc::default(),
+        };
+        let (stream, _client) = UnixStream::pair().unwrap();
+        let task = server.serve(Either::Right(stream), Peer(None), Drain::new().watch());
+        assert!(size_of_val(&task) <= 1664, "{} bytes", size_of_val(&task));
+    }
 }
