@@ -94,6 +94,38 @@ fn every_alert_says_what_happened_how_bad_it_is_and_where_to_read_on() {
     }
 }
 
+#[test]
+fn every_link_within_the_page_of_operations_leads_to_a_heading() {
+    let operations = text("docs/operations.md");
+    let anchors: BTreeSet<String> = operations.lines().filter_map(anchor).collect();
+    let links: Vec<_> = operations.split("](#").skip(1).map(|rest| rest.split(')').next().unwrap()).collect();
+    assert!(links.len() > 20);
+    for link in links {
+        assert!(anchors.contains(link), "#{link}");
+    }
+}
+
+/// What the page calls by their names without the prefix.
+#[test]
+fn every_metric_on_the_page_of_operations_is_watched_by_the_dashboard_or_a_rule() {
+    let operations = text("docs/operations.md");
+    let watched = text(RULES) + &text("deploy/grafana/credira-gateway.json");
+    let words: BTreeSet<_> = operations.split('`').skip(1).step_by(2).collect();
+    let names = words.iter().map(|word| word.split('{').next().unwrap()).filter(|name| {
+        let is_one = name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        is_one
+            && ["_total", "_seconds", "_bytes", "_fds", "_open", "_successful"]
+                .iter()
+                .any(|end| name.ends_with(end))
+    });
+    let names: Vec<_> =
+        names.filter(|name| !name.starts_with("max_") && !name.starts_with("cache_max")).collect();
+    assert!(names.len() > 12, "{names:?}");
+    for name in names {
+        assert!(watched.contains(name), "{name}");
+    }
+}
+
 /// The anchor that a heading gets where Markdown is shown as pages.
 fn anchor(line: &str) -> Option<String> {
     let title = line.trim_start_matches('#');
