@@ -11,7 +11,8 @@ use tokio_rustls::TlsAcceptor;
 
 use super::connection::{Handler, Protocol};
 use super::drain::DrainWatch;
-use super::listener::{Listener, Peer, Plain};
+use super::listener::{Listener, Loose, Peer, Plain};
+use super::workers::Workers;
 use crate::telemetry::Gauge;
 
 /// How long to wait when the process has no descriptors left: others must close theirs first.
@@ -23,6 +24,8 @@ pub struct Server<H> {
     pub serving: ArcSwap<Serving>,
     /// One permit a connection.
     pub permits: Arc<Semaphore>,
+    /// Who serves connections.
+    pub workers: Arc<Workers>,
     /// What answers.
     pub handler: Arc<H>,
     /// Open connections.
@@ -69,12 +72,8 @@ impl<H: Handler> Server<H> {
         while let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await {
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    let (server, watch) = (Arc::clone(self), drain.clone());
-                    let open = Open::count(&self.connections);
-                    drain.spawn(async move {
-                        let _held = (permit, open);
-                        server.serve(stream, peer, watch).await;
-                    });
+                    let held = (permit, Open::count(&self.connections));
+                    self.hand_over(stream, peer, held, drain);
                 }
                 Err(error) if is_clients(&error) => {}
                 Err(error) => {
@@ -90,6 +89,25 @@ impl<H: Handler> Server<H> {
 }
 
 impl<H: Handler> Server<H> {
+    /// Has a connection served by the thread whose turn it is. What is `held` ends with it.
+    fn hand_over(self: &Arc<Self>, stream: Plain, peer: Peer, held: impl Send + 'static, drain: &DrainWatch) {
+        let (server, watch) = (Arc::clone(self), drain.clone());
+        let Some(worker) = self.workers.next() else {
+            return drain.spawn(async move {
+                let _held = held;
+                server.serve(stream, peer, watch).await;
+            });
+        };
+        // A socket that can't change runtimes is lost, as one that the kernel had no room for.
+        let Ok(loose) = Loose::from(stream) else { return };
+        drain.spawn_on(worker, async move {
+            let _held = held;
+            if let Ok(stream) = loose.settle() {
+                server.serve(stream, peer, watch).await;
+            }
+        });
+    }
+
     async fn serve(&self, stream: Plain, peer: Peer, drain: DrainWatch) {
         let serving = self.serving.load_full();
         let handler = Arc::clone(&self.handler);
@@ -156,6 +174,7 @@ mod tests {
         let server = Server {
             serving: ArcSwap::from_pointee(serving),
             permits: Arc::new(Semaphore::new(1)),
+            workers: Workers::none(),
             handler: Arc::new(Empty),
             connections: Arc::default(),
         };
