@@ -75,6 +75,7 @@ impl App {
         let bound = Bound::open(&settings).await.map_err(StartError::Listen)?;
         let world = World::build(settings, None, &ground).map_err(StartError::Build)?;
         telemetry.metrics.show_tenants(world.metrics());
+        telemetry.metrics.show_certificate(world.settings.listen.certificate_expiry());
         telemetry.metrics.count_start(wall.now());
         let gateway = Arc::new(Gateway {
             snapshots: Snapshots::from(Arc::clone(&world.snapshot)),

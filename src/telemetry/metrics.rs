@@ -37,6 +37,10 @@ pub struct Shared {
     pub(super) failed_reloads: Counter,
     /// Seconds since 1970.
     pub(super) last_reload: Gauge,
+    /// 1 or 0.
+    pub(super) last_reload_successful: Gauge,
+    /// `None` without TLS.
+    pub(super) certificate_expiry: ArcSwap<Option<Timestamp>>,
 }
 
 /// How often the configuration was read again.
@@ -73,6 +77,8 @@ impl Metrics {
             reloads: Counter::default(),
             failed_reloads: Counter::default(),
             last_reload: Gauge::default(),
+            last_reload_successful: Gauge::default(),
+            certificate_expiry: ArcSwap::default(),
         });
         let registry = Registry::new();
         registry.register(Box::new(ProcessCollector::for_self()))?;
@@ -101,6 +107,11 @@ impl Metrics {
         self.shared.tenants.store(Arc::new(tenants));
     }
 
+    /// Makes this the end of the certificate that clients are shown; `None` without TLS.
+    pub fn show_certificate(&self, expiry: Option<Timestamp>) {
+        self.shared.certificate_expiry.store(Arc::new(expiry));
+    }
+
     /// Requests being answered.
     pub fn requests_in_flight(&self) -> &Gauge {
         &self.shared.requests_in_flight
@@ -119,6 +130,7 @@ impl Metrics {
     /// Notes when the first configuration was loaded.
     pub fn count_start(&self, at: Timestamp) {
         self.shared.last_reload.set(u64::try_from(at.as_second()).unwrap_or(0));
+        self.shared.last_reload_successful.set(1);
     }
 
     /// Counts a reload that took effect.
@@ -130,6 +142,7 @@ impl Metrics {
     /// Counts a reload that changed nothing.
     pub fn count_reload_failure(&self) {
         self.shared.failed_reloads.increment();
+        self.shared.last_reload_successful.set(0);
     }
 
     /// How often the configuration was read again, and when the running one was.
@@ -225,6 +238,21 @@ mod tests {
         assert!(
             text.contains("process_resident_memory_bytes") && text.contains("credira_gateway_build_info{")
         );
+    }
+
+    #[test]
+    fn a_certificate_has_an_end_and_without_one_there_is_no_series() {
+        let metrics = Metrics::new(LogDrops::none()).unwrap();
+        let line = || {
+            let text = String::from_utf8(metrics.text()).unwrap();
+            let name = "credira_gateway_tls_certificate_expiry_timestamp_seconds ";
+            text.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned)
+        };
+        assert_eq!(line(), None);
+        metrics.show_certificate(Some("2024-01-15T10:30:00Z".parse().unwrap()));
+        assert_eq!(line().as_deref(), Some("1705314600"));
+        metrics.show_certificate(None);
+        assert_eq!(line(), None);
     }
 
     #[test]
