@@ -51,6 +51,8 @@ pub struct Admin {
 
 type Answer = Response<Full<Bytes>>;
 
+const NO_TENANT: &str = "No tenant of this name is configured";
+
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -83,7 +85,7 @@ impl Admin {
         }
         match route(request.method(), path) {
             Ok(route) => self.carry_out(route, request.uri().query().unwrap_or_default()).await,
-            Err(NoRoute::NotFound) => self.not_found(),
+            Err(NoRoute::NotFound) => self.not_found("No such route"),
             Err(NoRoute::Method(allowed)) => {
                 let (status, code) = (StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED");
                 let mut refused = self.error(status, code, "Method not allowed");
@@ -112,13 +114,16 @@ impl Admin {
                     snapshot.directory.named(&tenant).and_then(|tenant| tenant.cache().current().entry(&id));
                 let describe =
                     |entry: Arc<_>| json_answer(StatusCode::OK, &described(&entry, &snapshot.policy));
-                entry.map_or_else(|| self.not_found(), describe)
+                entry.map_or_else(
+                    || self.not_found("No entry is stored for this call of this tenant"),
+                    describe,
+                )
             }
             Route::Explain(tenant, id) => {
                 let snapshot = self.gateway.snapshots.load();
                 match snapshot.directory.named(&tenant) {
                     Some(tenant) => json_answer(StatusCode::OK, &explain(&snapshot, tenant, &id)),
-                    None => self.not_found(),
+                    None => self.not_found(NO_TENANT),
                 }
             }
             Route::Purge(scope) => self.off_runtime(move |admin| admin.purge(&scope)).await,
@@ -154,7 +159,7 @@ impl Admin {
             Scope::All => snapshot.directory.all().map(purge_all).sum(),
             Scope::Tenant(name) => match snapshot.directory.named(name) {
                 Some(tenant) => purge_all(tenant),
-                None => return self.not_found(),
+                None => return self.not_found(NO_TENANT),
             },
             Scope::Call(name, id) => match snapshot.directory.named(name) {
                 Some(tenant) => {
@@ -163,7 +168,7 @@ impl Admin {
                     tracing::info!(tenant = name.as_str(), call, purged, "purged a call");
                     purged
                 }
-                None => return self.not_found(),
+                None => return self.not_found(NO_TENANT),
             },
         };
         json_answer(StatusCode::OK, &json!({ "purged": purged }))
@@ -208,8 +213,8 @@ impl Admin {
         refused
     }
 
-    fn not_found(&self) -> Answer {
-        self.error(StatusCode::NOT_FOUND, "NOT_FOUND", "There is no such thing here")
+    fn not_found(&self, message: &str) -> Answer {
+        self.error(StatusCode::NOT_FOUND, "NOT_FOUND", message)
     }
 
     fn internal(&self) -> Answer {

@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, watch};
 use super::build::{Ground, World};
 use super::listeners::Listeners;
 use crate::admin::{Health, Rules};
-use crate::config::{self, Loaded, Settings};
+use crate::config::{self, Loaded, Shutdown};
 use crate::gateway::Gateway;
 
 /// Reloads the configuration of a running gateway, one reload at a time.
@@ -92,9 +92,10 @@ impl Reloader {
         let loaded = loading.await.map_err(|error| vec![error.to_string()])?;
         let Loaded { settings, warnings } =
             loaded.map_err(|problems| problems.lines().collect::<Vec<_>>())?;
-        let fixed = needs_restart(&world.settings, &settings);
+        let fixed = config::needs_restart(&world.settings, &settings);
         if !fixed.is_empty() {
-            return Err(fixed);
+            let told = |key| format!("{key}: changing it needs a restart; the running value stays");
+            return Err(fixed.into_iter().map(told).collect());
         }
         let serving = self.listeners.prepare(&settings).map_err(|error| vec![error.to_string()])?;
         let next =
@@ -111,6 +112,11 @@ impl Reloader {
         self.poll.send_replace(next.settings.reload_poll);
         *world = next;
         Ok(())
+    }
+
+    /// How the process ends, by the configuration in force.
+    pub async fn shutdown(&self) -> Shutdown {
+        self.world.lock().await.settings.shutdown.clone()
     }
 
     /// Reloads whenever the content of a file of the configuration has changed.
@@ -154,16 +160,4 @@ fn digest(files: &[PathBuf]) -> [u8; 32] {
         digest.chain_update([u8::from(content.is_ok())]).chain_update(known)
     });
     digest.finalize().into()
-}
-
-/// What a running process can't change, if the configuration wants it to.
-fn needs_restart(old: &Settings, new: &Settings) -> Vec<String> {
-    let changes = [
-        ("listen.address", old.listen.addresses != new.listen.addresses),
-        ("listen.tls", old.listen.tls.is_some() != new.listen.tls.is_some()),
-        ("admin.address", old.admin.address != new.admin.address),
-        ("log.format", old.log.format != new.log.format),
-    ];
-    let changed = changes.into_iter().filter(|(_, changed)| *changed);
-    changed.map(|(key, _)| format!("{key}: changing it needs a restart; the running value stays")).collect()
 }

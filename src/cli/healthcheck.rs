@@ -1,8 +1,9 @@
 //! `healthcheck`.
 
 use http::{Method, StatusCode};
+use serde_json::json;
 
-use super::admin_plane::AdminPlane;
+use super::admin_plane::{AdminPlane, pretty};
 use super::args::AdminArgs;
 use super::outcome::{Exit, print};
 use crate::admin::Asked;
@@ -10,5 +11,10 @@ use crate::admin::Asked;
 pub fn run(args: &AdminArgs) -> Result<(), Exit> {
     let Asked { status, body } = AdminPlane::of(args)?.ask(Method::GET, "/readyz")?;
     let body = String::from_utf8_lossy(&body);
-    if status == StatusCode::OK { print(&body) } else { Err(Exit::failure(body.trim())) }
+    let ready = status == StatusCode::OK;
+    if args.json {
+        print(&pretty(&json!({ "ready": ready, "state": body.trim() })))?;
+        return if ready { Ok(()) } else { Err(Exit::Silent) };
+    }
+    if ready { print(&body) } else { Err(Exit::failure(body.trim())) }
 }

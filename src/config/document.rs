@@ -132,7 +132,7 @@ fn set(node: &mut Node, shape: &Shape, steps: &[String], name: &str, text: &str)
     match (shape, &mut node.value) {
         (Shape::Table(table) | Shape::OneKey(table), Value::Table(fields)) => {
             let Some(inner) = table.get(step) else {
-                return Err(format!("overrides no key of the configuration: there is no `{step}` here"));
+                return Err(format!("overrides no key of the configuration; {}", table.hint(step)));
             };
             if !fields.iter().any(|field| field.name == *step) {
                 let value = Value::Table(Vec::new());

@@ -1,6 +1,9 @@
 //! The file as it is written, key by key: the one place where a key, its default and its
 //! description stand. The JSON Schema, the reference, the names of environment overrides and the
 //! check for unknown keys are all made from these types.
+//!
+//! In lists, and in the entries of lists, `None` is what was wrong and is reported already, so that the
+//! rest can still be checked.
 
 use std::path::PathBuf;
 
@@ -68,7 +71,7 @@ pub enum OneOrMore {
     /// A single address.
     One(String),
     /// Several.
-    More(Vec<String>),
+    More(#[schemars(with = "Vec<String>")] Vec<Option<String>>),
 }
 
 /// Where operators reach the gateway.
@@ -79,7 +82,8 @@ pub struct Admin {
     pub address: String,
     /// Further `Host` names under which `/` and `/api/` may be asked, beside IP addresses and
     /// `localhost`: a browser must not be led here under another name.
-    pub hosts: Vec<String>,
+    #[schemars(with = "Vec<String>")]
+    pub hosts: Vec<Option<String>>,
     /// The bearer token that `/api/` asks for, of at least 32 characters. Without one, `/api/`
     /// answers only where `admin.address` is loopback or a Unix socket.
     pub token: Option<Secret>,
@@ -153,7 +157,8 @@ pub struct Cache {
     /// The largest answer that is stored, its headers counted in.
     pub max_entry_bytes: Size,
     /// The values of `data.status` that may be stored: calls that no longer change.
-    pub cacheable_statuses: Vec<String>,
+    #[schemars(with = "Vec<String>")]
+    pub cacheable_statuses: Vec<Option<String>>,
     /// How long a settled call is fresh when the upstream doesn't say.
     pub ttl: Span,
     /// A call whose `updated_time` (else `end_time`) is younger than this is still settling.
@@ -293,16 +298,20 @@ pub struct Reload {
 #[serde(deny_unknown_fields)]
 pub struct Tenant {
     /// `[a-z0-9-]{1,63}`; the label on metrics.
-    pub name: String,
+    #[schemars(with = "String")]
+    pub name: Option<String>,
     /// SHA-256 digests of the tenant's gateway tokens, 64 hexadecimal digits each. Several make a
     /// rotation without downtime. `token new` prints a token with its digest.
     #[serde(default)]
-    pub token_sha256: Vec<String>,
+    #[schemars(with = "Vec<String>")]
+    pub token_sha256: Vec<Option<String>>,
     /// Gateway tokens themselves, as secrets of at least 32 characters.
     #[serde(default)]
-    pub tokens: Vec<Secret>,
+    #[schemars(with = "Vec<Secret>")]
+    pub tokens: Vec<Option<Secret>>,
     /// The key that the upstream knows this tenant by.
-    pub upstream_key: Secret,
+    #[schemars(with = "Secret")]
+    pub upstream_key: Option<Secret>,
     /// Another key of the same account: tried when the upstream answers 401 to `upstream_key`, and
     /// used from then on if it works.
     pub upstream_key_next: Option<Secret>,
@@ -397,7 +406,7 @@ impl Default for Cache {
         Self {
             max_bytes_per_tenant: Size::kib(64 << 10),
             max_entry_bytes: Size::kib(1 << 10),
-            cacheable_statuses: vec!["completed".into()],
+            cacheable_statuses: vec![Some("completed".into())],
             ttl: Span::seconds(24 * 3600),
             settle_window: Span::seconds(600),
             settle_ttl: Span::seconds(30),

@@ -72,6 +72,35 @@ fn a_misspelt_key_does_not_hide_what_is_wrong_elsewhere() {
 }
 
 #[test]
+fn what_is_wrong_in_an_entry_does_not_hide_the_rest_of_it() {
+    let text = "[admin]\nhosts = [5, \"a b\"]\n[cache]\ncacheable_statuses = [\"completed\", 7]\n\
+                [[tenants]]\nname = \"A\"\ntoken_sha256 = [\"12\", 5]\nupstream_key = \"hunter2\"\n\
+                [[tenants]]\ntokens = [\n\"hunter2\",\n]\nrate_limit = {}\n";
+    let found = problems(text);
+    let expected = [
+        "admin.hosts[0]: expected a string",
+        "admin.hosts[1]: expected a host name",
+        "cache.cacheable_statuses[1]: expected a string",
+        "tenants[0].name: expected [a-z0-9-]{1,63}",
+        "tenants[0].token_sha256[0]: expected 64",
+        "tenants[0].token_sha256[1]: expected a string",
+        "tenants[0].upstream_key: expected one of",
+        "tenants[1].name: missing",
+        "tenants[1].upstream_key: missing",
+        "tenants[1].tokens[0]: expected one of",
+        "tenants[1].rate_limit: expected either",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for message in expected {
+        assert!(found.iter().any(|line| line.contains(&format!(": {message}"))), "{message} in {found:#?}");
+    }
+    let Err(shown) = load_text(Path::new("g.toml"), text.into(), &BTreeMap::new()) else {
+        panic!("accepted")
+    };
+    assert!(!shown.to_string().contains("hunter2"), "{shown}");
+}
+
+#[test]
 fn what_a_schema_cannot_say_is_reported_at_once_too() {
     let text = format!(
         "[listen]\naddress = \"nowhere\"\n[upstream]\nbase_url = \"http://api.credira.com/v1\"\ntotal_timeout = \"0s\"\n\

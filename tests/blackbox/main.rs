@@ -30,3 +30,4 @@ mod reload;
 mod revalidation;
 mod staleness;
 mod tenants;
+mod words;
