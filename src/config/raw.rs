@@ -23,7 +23,7 @@ use super::units::{Size, Span};
 pub struct Config {
     /// Where callers reach the gateway.
     pub listen: Listen,
-    /// Where operators reach it: metrics and health.
+    /// Where operators reach it: metrics, health, the admin API and the dashboard.
     pub admin: Admin,
     /// The Credira API, and how patient to be with it.
     pub upstream: Upstream,
@@ -48,7 +48,7 @@ pub struct Config {
 pub struct Listen {
     /// `IP:PORT` or `unix:PATH`, or a list of several. Port 0 takes a free port, which the log names.
     pub address: OneOrMore,
-    /// Speaks TLS on all of them.
+    /// Speaks TLS on all of them. To turn it on or off needs a restart.
     pub tls: Option<Tls>,
 }
 
@@ -65,7 +65,7 @@ pub struct Tls {
 }
 
 /// One address or a list of them.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, serde::Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum OneOrMore {
     /// A single address.
@@ -98,13 +98,14 @@ pub struct Upstream {
     /// Whether `http://` is accepted for a host that isn't loopback. The upstream key then crosses
     /// the network in the clear.
     pub allow_plaintext: bool,
-    /// From the start of connecting to an open connection, TLS included.
+    /// From the start of connecting to an open connection, TLS included. Above 0.
     pub connect_timeout: Span,
-    /// From the request sent to the response's head.
+    /// From the request sent to the response's head. Above 0.
     pub first_byte_timeout: Span,
-    /// The whole exchange, waiting for a connection and retries included.
+    /// The whole exchange, waiting for a connection and retries included; also how long a caller waits.
+    /// Above 0.
     pub total_timeout: Span,
-    /// The largest answer that is read; a larger one is a 502.
+    /// The largest answer that is read, from 1B to 1GiB; a larger one is a 502.
     pub max_response_bytes: Size,
     /// Concurrent requests, so at most this many connections. Each tenant has its own.
     #[schemars(range(min = 1, max = 65536))]
@@ -142,9 +143,9 @@ pub struct Breaker {
     /// Below this many requests in the window it stays closed.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub min_requests: u32,
-    /// What is counted.
+    /// The time over which requests are counted. Above 0.
     pub window: Span,
-    /// How long it stays open before a probe is let through.
+    /// How long it stays open before a probe is let through. Above 0.
     pub open_for: Span,
 }
 
@@ -152,9 +153,10 @@ pub struct Breaker {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cache {
-    /// The size of each tenant's cache; keys, headers and bookkeeping are counted in.
+    /// The size of each tenant's cache; keys, headers and bookkeeping are counted in. Above 0. To change
+    /// it empties the caches that it is the size of.
     pub max_bytes_per_tenant: Size,
-    /// The largest answer that is stored, its headers counted in.
+    /// The largest answer that is stored, its headers counted in, from 1B to 1GiB.
     pub max_entry_bytes: Size,
     /// The values of `data.status` that may be stored: calls that no longer change.
     #[schemars(with = "Vec<String>")]
@@ -172,19 +174,19 @@ pub struct Cache {
     pub stale_if_error: Span,
     /// How long the upstream's word that there is no such call is remembered; `"0s"`: not at all.
     pub not_found_ttl: Span,
-    /// Whether the upstream's `Cache-Control`, `Expires` and `Age` go before the policy above.
+    /// Whether the upstream's `Cache-Control`, `Expires` and `Age` count, and go before the policy above.
     pub upstream_cache_control: CacheControl,
     /// Whether clients' `Cache-Control` and `Pragma` count.
     pub client_cache_control: CacheControl,
 }
 
-/// Whether somebody's `Cache-Control` counts.
+/// Whether somebody's cache headers count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CacheControl {
-    /// It does.
+    /// They count.
     Honor,
-    /// It doesn't.
+    /// They don't.
     Ignore,
 }
 
@@ -199,11 +201,12 @@ pub struct Limits {
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections: u32,
     /// From the first byte of a request to the end of its head, and from a new connection to its
-    /// first request.
+    /// first request. Above 0.
     pub header_read_timeout: Span,
-    /// How long a connection may do nothing, and how long a client may take no byte of an answer.
+    /// How long a connection may do nothing, and how long a client may take no byte of an answer. Above
+    /// 0.
     pub idle_timeout: Span,
-    /// The largest request head; a larger one is a 431. At least 8KiB.
+    /// The largest request head, from 8KiB to 1MiB; a larger one is a 431.
     pub max_header_bytes: Size,
     /// When `RateLimit` and `RateLimit-Policy` are sent.
     pub rate_limit_headers: RateLimitHeaders,
@@ -225,11 +228,11 @@ pub enum RateLimitHeaders {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// One JSON object a line, or text for people.
+    /// The form of a line.
     pub format: LogFormat,
     /// The least severity that is written. `RUST_LOG` wins over it.
     pub level: LogLevel,
-    /// Which requests get a line: all, those answered with 400 or more, none.
+    /// Which requests get a line.
     pub access: AccessLog,
     /// Whether call IDs are written as they are; else only as a keyed hash.
     pub call_ids: bool,
@@ -315,7 +318,8 @@ pub struct Tenant {
     /// Another key of the same account: tried when the upstream answers 401 to `upstream_key`, and
     /// used from then on if it works.
     pub upstream_key_next: Option<Secret>,
-    /// The size of this tenant's cache, instead of `cache.max_bytes_per_tenant`.
+    /// The size of this tenant's cache, instead of `cache.max_bytes_per_tenant`. Above 0. To change it
+    /// empties the cache.
     pub cache_max_bytes: Option<Size>,
     /// A limit on every request of the tenant. Without it there is none.
     pub rate_limit: Option<Rate>,

@@ -45,6 +45,7 @@ fn every_problem_is_reported_at_once_with_its_place() {
             "g.toml:4:14: cache.settle_ttl: expected a duration such as \"30s\", \"10m\" or \"24h\"",
             "g.toml:6:17: limits.max_in_flight: expected a whole number from 1 to 1000000",
             "g.toml:7:22: limits.rate_limit_headers: expected one of \"always\", \"on-refusal\", \"off\"",
+            "g.toml:8:1: tenants[0]: expected at least one token: token_sha256 or tokens",
             "g.toml:10:16: tenants[0].upstream_key: expected one of { env = \"…\" }, { file = \"…\" }, { value = \"…\" }",
         ]
     );
@@ -58,12 +59,14 @@ fn a_misspelt_key_does_not_hide_what_is_wrong_elsewhere() {
         tenant("b")
     );
     let found = problems(&text);
-    assert_eq!(found.len(), 7, "{found:#?}");
+    assert_eq!(found.len(), 8, "{found:#?}");
     for key in [
         "cache.tll",
         "upstream.base_url",
         "tenants[0].nmae",
         "tenants[0].name",
+        "tenants[0].upstream_key",
+        "tenants[0]",
         "tenants[2].name",
         "tenants[2]",
     ] {
