@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, watch};
 use super::build::{Ground, World};
 use super::listeners::Listeners;
 use crate::admin::{Health, Rules};
-use crate::config::{self, Loaded, Shutdown};
+use crate::config::{self, Loaded, Settings};
 use crate::gateway::Gateway;
 
 /// Reloads the configuration of a running gateway, one reload at a time.
@@ -112,11 +112,6 @@ impl Reloader {
         self.poll.send_replace(next.settings.reload_poll);
         *world = next;
         Ok(())
-    }
-
-    /// How the process ends, by the configuration in force.
-    pub async fn shutdown(&self) -> Shutdown {
-        self.world.lock().await.settings.shutdown.clone()
     }
 
     /// Reloads whenever the content of a file of the configuration has changed.

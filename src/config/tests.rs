@@ -207,6 +207,17 @@ fn the_environment_overrides_every_scalar() {
 }
 
 #[test]
+fn the_environment_overrides_where_a_secret_is_kept() {
+    let file = "[[tenants]]\nname = \"a\"\ntoken_sha256 = [\"".to_owned()
+        + HEX
+        + "\"]\nupstream_key = { env = \"NOT_THERE\" }\n";
+    let elsewhere = ("CREDIRA_GATEWAY__TENANTS__0__UPSTREAM_KEY__VALUE", "k");
+    assert!(load_with(&file, &[elsewhere]).is_ok());
+    let twice = [elsewhere, ("CREDIRA_GATEWAY__TENANTS__0__UPSTREAM_KEY__FILE", "k")];
+    assert!(load_with(&file, &twice).unwrap_err()[0].contains("expected one of"));
+}
+
+#[test]
 fn an_override_that_fits_nothing_is_a_problem_that_names_the_variable() {
     let found = load_with(
         &tenant("a"),
