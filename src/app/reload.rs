@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, watch};
 use super::build::{Ground, World};
 use super::listeners::Listeners;
 use crate::admin::{Health, Rules};
-use crate::config::{self, Loaded, Settings};
+use crate::config::{self, Loaded, Settings, Shutdown};
 use crate::gateway::Gateway;
 
 /// Reloads the configuration of a running gateway, one reload at a time.
@@ -26,6 +26,8 @@ pub struct Reloader {
     world: Mutex<World>,
     /// How often the files are looked at.
     poll: watch::Sender<Option<Duration>>,
+    /// How the process ends.
+    shutdown: arc_swap::ArcSwap<Shutdown>,
 }
 
 /// Where the configuration comes from.
@@ -54,7 +56,14 @@ impl Reloader {
     pub fn new(source: Source, ground: Ground, world: World, subjects: Subjects) -> Self {
         let Subjects { gateway, health, rules, listeners } = subjects;
         let (poll, _) = watch::channel(world.settings.reload_poll);
-        Self { source, ground, gateway, health, rules, listeners, world: Mutex::new(world), poll }
+        let shutdown = arc_swap::ArcSwap::from_pointee(world.settings.shutdown.clone());
+        let world = Mutex::new(world);
+        Self { source, ground, gateway, health, rules, listeners, world, poll, shutdown }
+    }
+
+    /// How the process ends, by the configuration in force. Waits for no reload that is under way.
+    pub fn shutdown(&self) -> Arc<Shutdown> {
+        self.shutdown.load_full()
     }
 
     /// Reads the configuration again. The error lists every problem.
@@ -110,6 +119,7 @@ impl Reloader {
         self.gateway.snapshots.store(Arc::clone(&next.snapshot));
         self.ground.telemetry.metrics.show_tenants(next.metrics());
         self.poll.send_replace(next.settings.reload_poll);
+        self.shutdown.store(Arc::new(next.settings.shutdown.clone()));
         *world = next;
         Ok(())
     }
