@@ -137,6 +137,14 @@ fn every_dependency_has_one_owner() {
     }
 }
 
+/// What the environment holds, secrets and the service manager's sockets, is inherited by nobody.
+#[test]
+fn it_starts_no_other_program() {
+    for file in files() {
+        assert!(file.names_after("process::").all(|name| name != "Command"), "{}", file.path);
+    }
+}
+
 #[test]
 fn no_file_is_a_ragbag_or_unfinished() {
     for file in files() {

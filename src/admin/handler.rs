@@ -24,7 +24,7 @@ use super::stats;
 use crate::clock::{self, Instant, WallClock};
 use crate::domain::{RequestId, error_envelope};
 use crate::gateway::{Gateway, explain};
-use crate::server::{Handler, Peer};
+use crate::server::{Answering, Handler, Peer};
 use crate::tenant::Tenant;
 
 /// Reads the configuration again; the error lists every problem.
@@ -60,8 +60,16 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 impl Handler for Admin {
     type Body = Full<Bytes>;
 
-    async fn answer(self: Arc<Self>, _: Peer, request: Request<Incoming>) -> Answer {
-        let answered = AssertUnwindSafe(Arc::clone(&self).respond(&request)).catch_unwind().await;
+    fn answer(self: &Arc<Self>, _: Peer, request: Request<Incoming>) -> Answering<Full<Bytes>> {
+        let admin = Arc::clone(self);
+        Answering::waiting(async move { admin.respond_always(&request).await })
+    }
+}
+
+impl Admin {
+    /// Whatever happens, a panic included, becomes one answer.
+    async fn respond_always(self: Arc<Self>, request: &Request<Incoming>) -> Answer {
+        let answered = AssertUnwindSafe(Arc::clone(&self).respond(request)).catch_unwind().await;
         let mut response = answered.unwrap_or_else(|_| self.internal());
         let headers = response.headers_mut();
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -73,9 +81,7 @@ impl Handler for Admin {
         }
         response
     }
-}
 
-impl Admin {
     async fn respond(self: Arc<Self>, request: &Request<Incoming>) -> Answer {
         let path = request.uri().path();
         if area(path) == Area::Api

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 
 use super::indoors::{Indoors, settings};
@@ -92,14 +92,13 @@ impl Tokens {
         Self(Indoors::new(&(configuration() + &others), nothing, WallClock::system()))
     }
 
-    /// The header fields of a request with the benches' token.
-    pub fn fields() -> HeaderMap {
-        let bearer = HeaderValue::try_from(format!("Bearer {TOKEN}"));
-        HeaderMap::from_iter(bearer.map(|bearer| (AUTHORIZATION, bearer)))
+    /// The `Authorization` of a request with the benches' token.
+    pub fn authorization() -> Option<HeaderValue> {
+        HeaderValue::try_from(format!("Bearer {TOKEN}")).ok()
     }
 
-    /// Whether these fields name a tenant.
-    pub fn know(&self, fields: &HeaderMap) -> bool {
-        self.0.world.snapshot.directory.recognise(fields).is_ok()
+    /// Whether this `Authorization` names a tenant.
+    pub fn know(&self, authorization: Option<&HeaderValue>) -> bool {
+        self.0.world.snapshot.directory.recognise(authorization).is_ok()
     }
 }

@@ -10,7 +10,7 @@ use crate::config::{Rate, Settings, Tenant as TenantSettings, Upstream as Upstre
 use crate::gateway::Snapshot;
 use crate::limits::Limiter;
 use crate::telemetry::{Telemetry, TenantMetrics};
-use crate::tenant::{Directory, Tenant, Turnstile};
+use crate::tenant::{Directory, Tenant, Turnstile, Waits};
 use crate::upstream::{Connector, KeyRing, Network, Parts, Transport, Upstream};
 
 /// What a checked configuration can still fail for.
@@ -113,12 +113,12 @@ impl Builder<'_> {
         let upstream = self.upstream(tenant, former, &metrics);
         let cache = self.cache(tenant, former, &upstream, &metrics);
         let same_waiting = former.filter(|f| f.upstream.max_waiting == self.settings.upstream.max_waiting);
-        let waiting = same_waiting.map_or_else(
-            || Turnstile::new(self.settings.upstream.max_waiting),
-            |former| former.tenant.waiting().clone(),
+        let waits = same_waiting.map_or_else(
+            || Waits::new(self.settings.upstream.max_waiting),
+            |former| former.tenant.waits().clone(),
         );
         let limiter = limiter(tenant.rate_limit, former.and_then(|former| former.tenant.limiter()));
-        Arc::new(Tenant::new(tenant, limiter, cache, Arc::new(upstream), waiting, metrics))
+        Arc::new(Tenant::new(tenant, limiter, cache, Arc::new(upstream), waits, metrics))
     }
 
     fn upstream(

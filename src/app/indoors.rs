@@ -63,7 +63,7 @@ impl Indoors {
     /// Answers a request as a connection would have it answered.
     pub async fn answer<B: Body>(
         &self,
-        request: &Request<B>,
+        request: Request<B>,
     ) -> Response<impl Body<Data = Bytes, Error = std::convert::Infallible> + use<B>> {
         self.gateway.respond(Peer(None), request).await
     }

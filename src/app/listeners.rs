@@ -2,13 +2,15 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use tokio::sync::Semaphore;
 
+use super::open_files::OpenFiles;
 use crate::admin::Admin;
-use crate::config::{Address, Limits, Settings};
+use crate::config::{Address, Settings};
 use crate::gateway::Gateway;
 use crate::server::{
     Drain, Handler, Inherited, Listener, Protocol, Server, Serving, Timeouts, server_config,
@@ -16,7 +18,7 @@ use crate::server::{
 use crate::telemetry::Gauge;
 
 /// Connections that the admin listener takes.
-const ADMIN_CONNECTIONS: usize = 64;
+pub const ADMIN_CONNECTIONS: usize = 64;
 
 /// The sockets of both planes, bound and not yet served.
 pub struct Bound {
@@ -55,6 +57,9 @@ impl Bound {
 pub struct Listeners {
     data: Arc<Server<Gateway>>,
     admin: Arc<Server<Admin>>,
+    files: OpenFiles,
+    /// Connections that clients may have.
+    permitted: AtomicUsize,
 }
 
 /// How connections will be served after a reload.
@@ -72,10 +77,14 @@ impl Listeners {
         connections: Arc<Gauge>,
     ) -> Result<Self, rustls::Error> {
         let Prepared { data, admin: admin_serving } = prepare(settings)?;
+        let files = OpenFiles::raised();
+        let permitted = files.client_connections(settings);
         Ok(Self {
+            files,
+            permitted: AtomicUsize::new(permitted),
             data: Arc::new(Server {
                 serving: ArcSwap::from_pointee(data),
-                permits: Arc::new(Semaphore::new(settings.limits.max_connections)),
+                permits: Arc::new(Semaphore::new(permitted)),
                 handler: gateway,
                 connections,
             }),
@@ -109,10 +118,12 @@ impl Listeners {
     }
 
     /// Serves new connections so from now on; open ones go on as they began.
-    pub fn replace(&self, prepared: Prepared, old: &Limits, new: &Limits) {
+    pub fn replace(&self, prepared: Prepared, settings: &Settings) {
         self.data.serving.store(Arc::new(prepared.data));
         self.admin.serving.store(Arc::new(prepared.admin));
-        let (old, new) = (old.max_connections, new.max_connections);
+        let new = self.files.client_connections(settings);
+        // There is one reload at a time.
+        let old = self.permitted.swap(new, Ordering::Relaxed);
         if new > old {
             self.data.permits.add_permits(new - old);
         } else {

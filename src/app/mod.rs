@@ -8,12 +8,16 @@ mod indoors;
 mod listeners;
 #[cfg(test)]
 mod model;
+mod open_files;
 #[cfg(test)]
 mod panics;
+mod privacy;
 mod reload;
 mod run;
+mod service_manager;
 mod signals;
 
+pub use privacy::forbid_dumps;
 pub use reload::Source;
 pub use run::App;
 pub use signals::Signals;

@@ -70,19 +70,19 @@ fn indoors() -> (Arc<FirstPanics>, Indoors) {
 #[tokio::test]
 async fn a_panic_in_a_fetch_fails_its_waiters_and_frees_the_call() {
     let (upstream, gateway) = indoors();
-    let request = lookup(Empty::<Bytes>::new());
+    let request = || lookup(Empty::<Bytes>::new());
     let fail = async {
         // Both have been polled before the fetch's task runs.
         upstream.may_go_on.add_permits(1);
     };
-    let (leader, follower, ()) = tokio::join!(gateway.answer(&request), gateway.answer(&request), fail);
+    let (leader, follower, ()) = tokio::join!(gateway.answer(request()), gateway.answer(request()), fail);
     for answer in [leader, follower] {
         let (status, body) = read(answer).await;
         assert_eq!(status, 500);
         assert!(body.contains("\"INTERNAL\"") && !body.contains("secret body"), "{body}");
     }
     assert_eq!(upstream.asked.load(Ordering::SeqCst), 1);
-    let (status, _) = read(gateway.answer(&request).await).await;
+    let (status, _) = read(gateway.answer(request()).await).await;
     assert_eq!((status, upstream.asked.load(Ordering::SeqCst)), (200, 2), "the next request fetches anew");
 }
 
@@ -108,9 +108,9 @@ impl Body for Cursed {
 #[tokio::test]
 async fn a_panic_in_the_handler_is_one_500() {
     let (upstream, gateway) = indoors();
-    let (status, body) = read(gateway.answer(&lookup(Cursed)).await).await;
+    let (status, body) = read(gateway.answer(lookup(Cursed)).await).await;
     assert_eq!(status, 500);
     assert!(body.contains("\"INTERNAL\"") && !body.contains("secret body"), "{body}");
     upstream.asked.store(1, Ordering::SeqCst);
-    assert_eq!(read(gateway.answer(&lookup(Empty::<Bytes>::new())).await).await.0, 200);
+    assert_eq!(read(gateway.answer(lookup(Empty::<Bytes>::new())).await).await.0, 200);
 }

@@ -11,8 +11,9 @@ use tokio::sync::{Mutex, watch};
 
 use super::build::{Ground, World};
 use super::listeners::Listeners;
+use super::service_manager::{Reloaded, ServiceManager};
 use crate::admin::{Health, Rules};
-use crate::config::{self, Loaded, Settings, Shutdown};
+use crate::config::{self, Loaded, Shutdown};
 use crate::gateway::Gateway;
 
 /// Reloads the configuration of a running gateway, one reload at a time.
@@ -23,6 +24,7 @@ pub struct Reloader {
     health: Health,
     rules: Arc<arc_swap::ArcSwap<Rules>>,
     listeners: Arc<Listeners>,
+    manager: ServiceManager,
     world: Mutex<World>,
     /// How often the files are looked at.
     poll: watch::Sender<Option<Duration>>,
@@ -49,16 +51,18 @@ pub struct Subjects {
     pub rules: Arc<arc_swap::ArcSwap<Rules>>,
     /// Where limits of connections and certificates are replaced.
     pub listeners: Arc<Listeners>,
+    /// Who is told of each reload.
+    pub manager: ServiceManager,
 }
 
 impl Reloader {
     /// For a gateway that runs `world`.
     pub fn new(source: Source, ground: Ground, world: World, subjects: Subjects) -> Self {
-        let Subjects { gateway, health, rules, listeners } = subjects;
+        let Subjects { gateway, health, rules, listeners, manager } = subjects;
         let (poll, _) = watch::channel(world.settings.reload_poll);
         let shutdown = arc_swap::ArcSwap::from_pointee(world.settings.shutdown.clone());
         let world = Mutex::new(world);
-        Self { source, ground, gateway, health, rules, listeners, world, poll, shutdown }
+        Self { source, ground, gateway, health, rules, listeners, manager, world, poll, shutdown }
     }
 
     /// How the process ends, by the configuration in force. Waits for no reload that is under way.
@@ -69,6 +73,7 @@ impl Reloader {
     /// Reads the configuration again. The error lists every problem.
     pub async fn reload(&self) -> Result<(), Vec<String>> {
         let mut world = self.world.lock().await;
+        self.manager.reloading().await;
         let result = self.take_over(&mut world).await;
         let metrics = &self.ground.telemetry.metrics;
         let now = self.ground.wall.now();
@@ -92,6 +97,8 @@ impl Reloader {
             }
         }
         self.health.note_reload(now, result.as_ref().err().cloned().unwrap_or_default());
+        let how = if result.is_ok() { Reloaded::Done } else { Reloaded::Refused };
+        self.manager.reloaded(how, world.settings.tenants.len()).await;
         result
     }
 
@@ -112,7 +119,7 @@ impl Reloader {
         for warning in warnings {
             tracing::warn!("{warning}");
         }
-        self.listeners.replace(serving, &world.settings.limits, &next.settings.limits);
+        self.listeners.replace(serving, &next.settings);
         self.ground.telemetry.set_log(&next.settings.log);
         self.rules.store(Arc::new(Rules::of(&next.settings)));
         // From here on new requests see the new world, whole.

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::build::{BuildError, Ground, Reach, World};
 use super::listeners::{Bound, Listeners};
 use super::reload::{Reloader, Source, Subjects};
+use super::service_manager::ServiceManager;
 use super::signals::{Signal, Signals};
 use crate::admin::{Admin, Health, Rules, State};
 use crate::clock::{self, WallClock};
@@ -30,6 +31,7 @@ pub struct App {
     drain: Drain,
     /// The admin plane goes on until the data plane has ended: probes and scrapes see the drain.
     admin_drain: Drain,
+    manager: ServiceManager,
     data: Vec<Address>,
     admin: Option<Address>,
 }
@@ -92,25 +94,32 @@ impl App {
         let connections = Arc::clone(telemetry.metrics.connections());
         let listeners = Listeners::new(&world.settings, Arc::clone(&gateway), admin, connections);
         let listeners = Arc::new(listeners.map_err(|error| StartError::Build(BuildError::Tls(error)))?);
+        let manager = ServiceManager::of_environment();
+        let tenants = world.settings.tenants.len();
         let subjects = Subjects {
             gateway: Arc::clone(&gateway),
             health: health.clone(),
             rules,
             listeners: Arc::clone(&listeners),
+            manager: manager.clone(),
         };
         let reloader = Arc::new(Reloader::new(source, ground, world, subjects));
-        let reloading = Arc::clone(&reloader);
+        let (reloading, tasks) = (Arc::clone(&reloader), gateway.tasks.clone());
         // The admin plane is above: it is handed reload as a function.
         let _ = reload_slot.set(Box::new(move || {
             let reloader = Arc::clone(&reloading);
-            Box::pin(async move { reloader.reload().await })
+            // It goes on if the client who asked leaves: the service manager waits for its end.
+            let reload = tasks.spawn(async move { reloader.reload().await });
+            Box::pin(async move { reload.await.unwrap_or_else(|error| Err(vec![error.to_string()])) })
         }));
         let (drain, admin_drain) = (Drain::new(), Drain::new());
         let admin_address = bound.admin_address().cloned();
         let data = listeners.serve(bound, &drain, &admin_drain);
         gateway.tasks.spawn(Arc::clone(&reloader).watch());
+        gateway.tasks.spawn(manager.clone().reassure());
         health.set(State::Ready);
-        Ok(Self { gateway, reloader, health, drain, admin_drain, data, admin: admin_address })
+        manager.ready(tenants).await;
+        Ok(Self { gateway, reloader, health, drain, admin_drain, manager, data, admin: admin_address })
     }
 
     /// The data plane's addresses, ports resolved.
@@ -153,10 +162,13 @@ impl App {
 
     async fn finish(&self, shutdown: &Shutdown) {
         self.health.set(State::Draining);
-        // Those who send here must notice first; until then they are served.
-        tokio::time::sleep(shutdown.grace).await;
+        let Shutdown { grace, drain_timeout } = *shutdown;
+        self.manager.stopping(grace + drain_timeout + 2 * LAST_WORDS).await;
+        // Those who send here must notice first; until then they are served, and told.
+        self.drain.announce();
+        tokio::time::sleep(grace).await;
         self.drain.begin();
-        if let Drained::CutOff(left) = self.drain.finish(shutdown.drain_timeout).await {
+        if let Drained::CutOff(left) = self.drain.finish(drain_timeout).await {
             tracing::warn!(left, "the drain timeout is over: lookups that still wait get 503");
             self.gateway.cutoff.now();
             self.drain.finish(LAST_WORDS).await;

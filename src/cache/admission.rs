@@ -14,6 +14,7 @@ use super::freshness::{Exchange, Facts, Kind, Reckoning};
 use super::head::{self, Fields};
 use super::renewals::Renewals;
 use super::reply::Reply;
+use crate::clock::Instant;
 use crate::config::Cache as Policy;
 use crate::domain::{CallId, NotStored, Refusal};
 
@@ -37,10 +38,9 @@ pub struct Entry {
     pub reply: Reply,
     /// What is known of its freshness.
     pub facts: Facts,
-    /// How long it is of any use, from its receipt on.
-    pub retention: Duration,
-    /// How its renewals went.
-    pub renewals: Renewals,
+    /// How long it is of any use from its receipt on, in seconds.
+    retention: u32,
+    renewals: Renewals,
     origin: Origin,
 }
 
@@ -110,7 +110,8 @@ impl Validators {
 impl Entry {
     fn new(reply: Reply, facts: Facts, origin: Origin, exchange: Exchange, policy: &Policy) -> Arc<Self> {
         let retention = Reckoning::of(&facts, policy, exchange.received).retention(policy);
-        Arc::new(Self { reply, facts, retention, renewals: Renewals::new(exchange.received), origin })
+        let retention = u32::try_from(retention.as_nanos().div_ceil(1_000_000_000)).unwrap_or(u32::MAX);
+        Arc::new(Self { reply, facts, retention, renewals: Renewals::default(), origin })
     }
 
     /// The validators that the upstream gave for it.
@@ -118,14 +119,29 @@ impl Entry {
         let is_tag = |value: &HeaderValue| value.to_str().is_ok_and(etag::is_tag);
         let upstreams = self.origin.etag == MadeBy::Upstream;
         Validators {
-            etag: self.reply.field(&ETAG).filter(|value| upstreams && is_tag(value)),
-            last_modified: self.reply.field(&LAST_MODIFIED),
+            etag: self.reply.field(&ETAG).filter(|value| upstreams && is_tag(value)).cloned(),
+            last_modified: self.reply.field(&LAST_MODIFIED).cloned(),
         }
+    }
+
+    /// Whether it may be renewed in the background now, after renewals that failed.
+    pub fn renewal_is_due(&self, now: Instant) -> bool {
+        self.renewals.is_due(self.facts.received(), now)
+    }
+
+    /// A renewal failed.
+    pub fn note_failed_renewal(&self, now: Instant) {
+        self.renewals.note_failure(self.facts.received(), now);
+    }
+
+    /// How long it is of any use from its receipt on; not less than a second.
+    pub fn retention(&self) -> Duration {
+        Duration::from_secs(self.retention.max(1).into())
     }
 
     /// Whether it remembers that there is no such call.
     pub fn is_missing(&self) -> bool {
-        self.facts.kind() == Kind::Missing
+        self.facts.is_missing()
     }
 }
 
@@ -262,8 +278,8 @@ pub enum Renewal {
 /// Renews an entry by a 304 that confirms it (RFC 9111 section 4.3.4).
 pub fn renew(entry: &Entry, answer: &Answer, policy: &Policy, jitter: u16) -> Renewal {
     let ours = entry.origin.cache_control == MadeBy::Gateway;
-    let stored: Fields = entry.reply.fields().collect();
-    let fields = head::updated(stored, ours, &answer.headers, &date(answer));
+    let stored = entry.reply.fields().map(|(name, value)| (name.clone(), value.clone()));
+    let fields = head::updated(stored.collect(), ours, &answer.headers, &date(answer));
     let spoken = answer.headers.contains_key(CACHE_CONTROL);
     let mut origin = entry.origin;
     if spoken {

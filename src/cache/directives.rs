@@ -73,7 +73,28 @@ pub struct ResponseDirectives {
     pub stale_if_error: Option<Seconds>,
 }
 
+/// What still stands of a response's directives once its lifetime was read from them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// `no-store`.
+    pub no_store: bool,
+    /// `no-cache`.
+    pub no_cache: bool,
+    /// Never stale.
+    pub must_revalidate: bool,
+    /// `stale-while-revalidate`.
+    pub stale_while_revalidate: Option<Seconds>,
+    /// `stale-if-error`.
+    pub stale_if_error: Option<Seconds>,
+}
+
 impl ResponseDirectives {
+    /// What still stands.
+    pub const fn standing(&self) -> Standing {
+        let Self { no_store, no_cache, must_revalidate, stale_while_revalidate, stale_if_error, .. } = *self;
+        Standing { no_store, no_cache, must_revalidate, stale_while_revalidate, stale_if_error }
+    }
+
     /// Reads all `Cache-Control` lines.
     pub fn read(headers: &HeaderMap) -> Self {
         let mut found = Self::default();

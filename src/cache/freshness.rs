@@ -10,7 +10,7 @@ use http::HeaderMap;
 use http::header::{DATE, EXPIRES};
 use jiff::Timestamp;
 
-use super::directives::{Demand, ResponseDirectives, Seconds};
+use super::directives::{Demand, ResponseDirectives, Seconds, Standing};
 use super::envelope::Changed;
 use crate::clock::Instant;
 use crate::config::{Cache as Policy, CacheControl};
@@ -27,16 +27,20 @@ pub struct Exchange {
     pub received_at: Timestamp,
 }
 
-/// What is known of a stored answer's freshness.
+/// What is known of a stored answer's freshness. There is one of it in every entry, so it is kept
+/// small.
 #[derive(Debug, Clone)]
 pub struct Facts {
     received: Instant,
-    received_at: Timestamp,
-    /// `corrected_initial_age` of RFC 9111 section 4.2.3.
-    initial_age: Duration,
+    /// Seconds since 1970.
+    received_at: i64,
+    /// `corrected_initial_age` of RFC 9111 section 4.2.3, in nanoseconds.
+    initial_age: u64,
     explicit: Option<(Source, u32)>,
-    directives: ResponseDirectives,
-    kind: Kind,
+    standing: Standing,
+    /// When a call last changed, in seconds since 1970, if that is known.
+    changed: Option<i64>,
+    is_missing: bool,
     /// Ten-thousandths by which a lifetime of our own policy is shortened: 0 to 1000.
     jitter: u16,
 }
@@ -96,46 +100,72 @@ impl Facts {
     ) -> Self {
         let directives = ResponseDirectives::read(headers);
         let dated = http_date(headers, &DATE);
+        let received_at = exchange.received_at.as_second();
         let seconds_since = |then: Timestamp| {
-            let seconds = exchange.received_at.as_second().saturating_sub(then.as_second());
-            Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+            u64::try_from(received_at.saturating_sub(then.as_second())).unwrap_or(0).saturating_mul(SECOND)
         };
         // apparent_age = max(0, response_time - date_value)
-        let apparent_age = dated.map_or(Duration::ZERO, seconds_since);
+        let apparent_age = dated.map_or(0, seconds_since);
         // corrected_age_value = age_value + response_delay
-        let delay = exchange.received.saturating_duration_since(exchange.sent);
-        let corrected_age = Duration::from_secs(age.map_or(0, age_value).into()) + delay;
+        let delay = exchange.received.nanos_since(exchange.sent);
+        let corrected_age = (u64::from(age.map_or(0, age_value)) * SECOND).saturating_add(delay);
+        let changed = match kind {
+            Kind::Call(Changed::At(then)) => Some(then.as_second()),
+            Kind::Call(Changed::Unknown) | Kind::Missing => None,
+        };
         Self {
             received: exchange.received,
-            received_at: exchange.received_at,
+            received_at,
             initial_age: apparent_age.max(corrected_age),
             explicit: explicit_lifetime(headers, &directives, dated.unwrap_or(exchange.received_at)),
-            directives,
-            kind,
+            standing: directives.standing(),
+            changed,
+            is_missing: kind == Kind::Missing,
             jitter,
         }
     }
 
     /// What was stored.
-    pub const fn kind(&self) -> Kind {
-        self.kind
+    pub fn kind(&self) -> Kind {
+        if self.is_missing {
+            return Kind::Missing;
+        }
+        let changed = self.changed.and_then(|seconds| Timestamp::from_second(seconds).ok());
+        Kind::Call(changed.map_or(Changed::Unknown, Changed::At))
     }
 
-    /// When the answer was received, by the calendar.
-    pub const fn received_at(&self) -> Timestamp {
-        self.received_at
+    /// Whether it is a remembered 404.
+    pub const fn is_missing(&self) -> bool {
+        self.is_missing
+    }
+
+    /// When the answer was received.
+    pub const fn received(&self) -> Instant {
+        self.received
+    }
+
+    /// When the answer was received, by the calendar, in whole seconds.
+    pub fn received_at(&self) -> Timestamp {
+        Timestamp::from_second(self.received_at).unwrap_or_default()
     }
 
     /// Whether the response forbids storing it.
     pub fn forbids_storing(&self, policy: &Policy) -> bool {
-        self.directives.no_store && policy.upstream_cache_control == CacheControl::Honor
+        self.standing.no_store && policy.upstream_cache_control == CacheControl::Honor
     }
 
     /// Whether the response by itself says that it is stale from the start, or must always be asked
     /// about: what makes a cache useless.
     pub fn defeats_caching(&self) -> bool {
-        self.directives.no_store || self.directives.no_cache || matches!(self.explicit, Some((_, 0)))
+        self.standing.no_store || self.standing.no_cache || matches!(self.explicit, Some((_, 0)))
     }
+}
+
+/// A second in nanoseconds, in which all sums are done.
+const SECOND: u64 = 1_000_000_000;
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// `age_value`: the first member; what can't be read is ignored (RFC 9111 section 5.1).
@@ -176,18 +206,13 @@ fn http_date(headers: &HeaderMap, name: &http::HeaderName) -> Option<Timestamp> 
 /// The arithmetic for one entry at one moment, term by term.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reckoning {
-    /// How old the answer was when it came (`corrected_initial_age`).
-    pub initial_age: Duration,
-    /// How long it has been here (`resident_time`).
-    pub resident: Duration,
-    /// `freshness_lifetime`.
-    pub lifetime: Duration,
+    initial_age: u64,
+    resident: u64,
+    lifetime: u64,
+    stale_while_revalidate: u64,
+    stale_if_error: u64,
     /// Where the lifetime comes from.
     pub source: Source,
-    /// How long it may be served stale while it is renewed.
-    pub stale_while_revalidate: Duration,
-    /// How long it may be served stale because the upstream failed.
-    pub stale_if_error: Duration,
     /// Whether any stale use is forbidden by the response.
     pub never_stale: bool,
 }
@@ -195,114 +220,136 @@ pub struct Reckoning {
 impl Reckoning {
     /// Does the sum.
     pub fn of(facts: &Facts, policy: &Policy, now: Instant) -> Self {
-        let honored = policy.upstream_cache_control == CacheControl::Honor && facts.kind != Kind::Missing;
+        let honored = policy.upstream_cache_control == CacheControl::Honor && !facts.is_missing;
         let (source, lifetime) = lifetime(facts, policy, honored);
-        let never_stale = match facts.kind {
-            Kind::Missing => true,
-            Kind::Call(_) => honored && (facts.directives.no_cache || facts.directives.must_revalidate),
-        };
-        let window = |own: Option<Seconds>, configured: Duration| match own {
-            _ if never_stale => Duration::ZERO,
-            Some(seconds) if honored => Duration::from_secs(seconds.or_zero().into()),
+        let standing = &facts.standing;
+        let never_stale = facts.is_missing || (honored && (standing.no_cache || standing.must_revalidate));
+        let window = |own: Option<Seconds>, configured: u64| match own {
+            _ if never_stale => 0,
+            Some(seconds) if honored => u64::from(seconds.or_zero()) * SECOND,
             Some(_) | None => configured,
         };
         // A settling call is never older than two settle times, unless the upstream says so.
-        let configured_revalidate = if source == Source::Settling {
-            policy.stale_while_revalidate.min((policy.settle_ttl * 2).saturating_sub(lifetime))
-        } else {
-            policy.stale_while_revalidate
-        };
+        let mut configured_revalidate = nanos(policy.stale_while_revalidate);
+        if source == Source::Settling {
+            let most = nanos(policy.settle_ttl).saturating_mul(2).saturating_sub(lifetime);
+            configured_revalidate = configured_revalidate.min(most);
+        }
         Self {
-            initial_age: if honored { facts.initial_age } else { Duration::ZERO },
-            resident: now.saturating_duration_since(facts.received),
+            initial_age: if honored { facts.initial_age } else { 0 },
+            resident: now.nanos_since(facts.received),
             lifetime,
+            stale_while_revalidate: window(standing.stale_while_revalidate, configured_revalidate),
+            stale_if_error: window(standing.stale_if_error, nanos(policy.stale_if_error)),
             source,
-            stale_while_revalidate: window(facts.directives.stale_while_revalidate, configured_revalidate),
-            stale_if_error: window(facts.directives.stale_if_error, policy.stale_if_error),
             never_stale,
         }
     }
 
+    /// How old the answer was when it came (`corrected_initial_age`).
+    pub const fn initial_age(&self) -> Duration {
+        Duration::from_nanos(self.initial_age)
+    }
+
+    /// How long it has been here (`resident_time`).
+    pub const fn resident(&self) -> Duration {
+        Duration::from_nanos(self.resident)
+    }
+
+    /// `freshness_lifetime`.
+    pub const fn lifetime(&self) -> Duration {
+        Duration::from_nanos(self.lifetime)
+    }
+
+    /// How long it may be served stale while it is renewed.
+    pub const fn stale_while_revalidate(&self) -> Duration {
+        Duration::from_nanos(self.stale_while_revalidate)
+    }
+
+    /// How long it may be served stale because the upstream failed.
+    pub const fn stale_if_error(&self) -> Duration {
+        Duration::from_nanos(self.stale_if_error)
+    }
+
     /// `current_age`.
-    pub fn age(&self) -> Duration {
+    const fn age(&self) -> u64 {
         self.initial_age.saturating_add(self.resident)
     }
 
+    /// `current_age` in whole seconds, as `Age` tells it.
+    pub const fn age_seconds(&self) -> u64 {
+        self.age() / SECOND
+    }
+
     /// Whether it is fresh: `freshness_lifetime > current_age`.
-    pub fn is_fresh(&self) -> bool {
+    pub const fn is_fresh(&self) -> bool {
         self.lifetime > self.age()
     }
 
     /// How long it has been stale.
-    pub fn stale_for(&self) -> Duration {
+    const fn stale_for(&self) -> u64 {
         self.age().saturating_sub(self.lifetime)
     }
 
     /// Freshness left in seconds, rounded up: positive exactly for what is fresh.
-    pub fn ttl(&self) -> i64 {
-        let left = i128::try_from(self.lifetime.as_millis()).unwrap_or(i128::MAX)
-            - i128::try_from(self.age().as_millis()).unwrap_or(i128::MAX);
-        // Fresh for less than a millisecond more is still fresh.
-        let seconds = left.div_euclid(1000) + i128::from(left.rem_euclid(1000) > 0);
-        let seconds = if self.is_fresh() { seconds.max(1) } else { seconds.min(0) };
-        i64::try_from(seconds).unwrap_or(if seconds > 0 { i64::MAX } else { i64::MIN })
+    pub const fn ttl(&self) -> i64 {
+        if self.is_fresh() {
+            (self.lifetime - self.age()).div_ceil(SECOND).cast_signed()
+        } else {
+            -(self.stale_for() / SECOND).cast_signed()
+        }
     }
 
     /// Whether it may be served now because the upstream failed.
-    pub fn may_serve_on_error(&self) -> bool {
+    pub const fn may_serve_on_error(&self) -> bool {
         !self.never_stale && self.stale_for() < self.stale_if_error
     }
 
     /// Whether it may be served now while it is renewed.
-    pub fn may_serve_while_revalidating(&self) -> bool {
+    pub const fn may_serve_while_revalidating(&self) -> bool {
         !self.never_stale && self.stale_for() < self.stale_while_revalidate
     }
 
     /// How long an entry is of any use, from now on: fresh, stale, or as something to validate.
     pub fn retention(&self, policy: &Policy) -> Duration {
         let beyond = match self.source {
-            Source::Missing => Duration::ZERO,
-            _ if self.never_stale => policy.stale_if_error,
+            Source::Missing => 0,
+            _ if self.never_stale => nanos(policy.stale_if_error),
             _ => self.stale_while_revalidate.max(self.stale_if_error),
         };
         let left = self.lifetime.saturating_sub(self.age());
-        left.saturating_add(beyond).clamp(Duration::from_secs(1), MAX_RETENTION)
+        Duration::from_nanos(left.saturating_add(beyond)).clamp(Duration::from_secs(1), MAX_RETENTION)
     }
 }
 
 /// The store's clock wants less than a thousand years.
 const MAX_RETENTION: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 
-fn lifetime(facts: &Facts, policy: &Policy, honored: bool) -> (Source, Duration) {
-    let changed = match facts.kind {
-        Kind::Missing => return (Source::Missing, policy.not_found_ttl),
-        Kind::Call(changed) => changed,
-    };
-    if honored && facts.directives.no_cache {
-        return (Source::NoCache, Duration::ZERO);
+fn lifetime(facts: &Facts, policy: &Policy, honored: bool) -> (Source, u64) {
+    if facts.is_missing {
+        return (Source::Missing, nanos(policy.not_found_ttl));
+    }
+    if honored && facts.standing.no_cache {
+        return (Source::NoCache, 0);
     }
     if let Some((source, seconds)) = facts.explicit.filter(|_| honored) {
-        return (source, Duration::from_secs(seconds.into()));
+        return (source, u64::from(seconds) * SECOND);
     }
-    let (source, ttl) = if is_settled(changed, facts.received_at, policy.settle_window) {
+    let (source, ttl) = if is_settled(facts, policy.settle_window) {
         (Source::Settled, policy.ttl)
     } else {
         (Source::Settling, policy.settle_ttl)
     };
     // What was stored together must not fall due together.
-    (source, ttl.saturating_sub(ttl / 10_000 * u32::from(facts.jitter)))
+    let ttl = nanos(ttl);
+    (source, ttl - ttl / 10_000 * u64::from(facts.jitter.min(1000)))
 }
 
 /// Whether a call had not changed for a whole settle window when its answer came. One that changed
 /// in the future has a clock that can't be trusted.
-fn is_settled(changed: Changed, received_at: Timestamp, window: Duration) -> bool {
-    match changed {
-        Changed::At(then) => {
-            let age = Duration::try_from(received_at.duration_since(then));
-            age.is_ok_and(|age| age >= window)
-        }
-        Changed::Unknown => false,
-    }
+fn is_settled(facts: &Facts, window: Duration) -> bool {
+    let age = facts.changed.and_then(|changed| u64::try_from(facts.received_at.saturating_sub(changed)).ok());
+    age.is_some_and(|age| age.saturating_mul(SECOND) >= nanos(window))
 }
 
 /// What a lookup may do with an entry.
@@ -345,7 +392,7 @@ pub fn judge(reckoning: &Reckoning, demand: &Demand) -> Verdict {
     if usable {
         return Verdict::Renew;
     }
-    let tolerated = demand.max_stale.map(|seconds| Duration::from_secs(seconds.into()));
+    let tolerated = demand.max_stale.map(|seconds| u64::from(seconds) * SECOND);
     if !reckoning.never_stale && tolerated.is_some_and(|most| reckoning.stale_for() <= most) {
         return Verdict::Tolerated;
     }
@@ -354,10 +401,10 @@ pub fn judge(reckoning: &Reckoning, demand: &Demand) -> Verdict {
 
 fn meets_ages(reckoning: &Reckoning, demand: &Demand) -> bool {
     // Ages are told in whole seconds, so they are compared so. `max-age=0` asks for validation.
-    let young = |most: u32| most > 0 && reckoning.age().as_secs() <= u64::from(most);
+    let young = |most: u32| most > 0 && reckoning.age_seconds() <= u64::from(most);
     let lasting = |least: u32| {
         let left = reckoning.lifetime.saturating_sub(reckoning.age());
-        reckoning.is_fresh() && left >= Duration::from_secs(least.into())
+        reckoning.is_fresh() && left >= u64::from(least) * SECOND
     };
     demand.max_age.is_none_or(young) && demand.min_fresh.is_none_or(lasting)
 }

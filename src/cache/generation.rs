@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 
 use super::admission::Entry;
 use super::flight::{self, Boarding, Flights, Storing};
@@ -49,8 +49,8 @@ impl Cache {
     }
 
     /// The generation that a request which begins now stays with.
-    pub fn current(&self) -> Arc<Generation> {
-        self.current.load_full()
+    pub fn current(&self) -> Guard<Arc<Generation>> {
+        self.current.load()
     }
 
     /// Removes one call's entry, and keeps fetches under way from bringing it back. Returns how many

@@ -77,10 +77,12 @@ fn trimmed(name: &str) -> String {
     name.trim().to_ascii_lowercase()
 }
 
-/// Adds what every answer has: our members of `Via` and `Vary`, a `Date`, a `Cache-Control`.
+/// Adds what every answer has: our members of `Via` and `Vary`, a `Date`, a `Cache-Control`. What the
+/// caches behind us said becomes one line, to which an answer's own member is added.
 pub fn finish(mut fields: Fields, date: &HeaderValue) -> Fields {
-    append_member(&mut fields, VIA, &OUR_VIA);
-    append_member(&mut fields, VARY, &OUR_VARY);
+    append_member(&mut fields, VIA, Some(&OUR_VIA));
+    append_member(&mut fields, VARY, Some(&OUR_VARY));
+    append_member(&mut fields, CACHE_STATUS, None);
     for (name, default) in [(DATE, date), (CACHE_CONTROL, &OUR_CACHE_CONTROL)] {
         if !has(&fields, &name) {
             fields.push((name, default.clone()));
@@ -115,19 +117,17 @@ pub fn has(fields: &Fields, name: &HeaderName) -> bool {
     fields.iter().any(|(have, _)| have == name)
 }
 
-/// Makes one line of all of a name's lines and adds a member at its end.
-fn append_member(fields: &mut Fields, name: HeaderName, member: &HeaderValue) {
-    let mut line = Vec::new();
-    fields.retain(|(have, value)| {
-        if *have == name {
-            line.extend_from_slice(value.as_bytes());
-            line.extend_from_slice(b", ");
-        }
-        *have != name
-    });
-    line.extend_from_slice(member.as_bytes());
+/// Makes one line of all of a name's lines, with a member at its end if one is given.
+fn append_member(fields: &mut Fields, name: HeaderName, member: Option<&HeaderValue>) {
+    let theirs = fields.iter().filter(|(have, _)| *have == name).map(|(_, value)| value);
+    let members: Vec<&[u8]> = theirs.chain(member).map(HeaderValue::as_bytes).collect();
     // Joined from header values, so it is one.
-    fields.push((name, HeaderValue::from_bytes(&line).unwrap_or_else(|_| member.clone())));
+    let line = HeaderValue::try_from(members.join(&b", "[..]));
+    if members.is_empty() {
+        return;
+    }
+    fields.retain(|(have, _)| *have != name);
+    fields.extend(line.map(|line| (name, line)));
 }
 
 fn remove_member(fields: &mut Fields, name: &HeaderName, member: &HeaderValue) {

@@ -1,6 +1,6 @@
 //! When a stale entry may be renewed in the background again, after renewals that failed.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::clock::Instant;
@@ -11,34 +11,31 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The renewals of one entry. One that succeeds replaces the entry, and these with it.
-#[derive(Debug)]
-pub struct Renewals {
-    since: Instant,
-    failures: AtomicU32,
-    /// Milliseconds after `since`.
-    due: AtomicU64,
+///
+/// There is one in every entry, so it is a single word: the failures so far in the lowest
+/// [`FAILURE_BITS`], above them the milliseconds, after the entry came, from which on the next may begin.
+#[derive(Debug, Default)]
+pub struct Renewals(AtomicU64);
+
+const FAILURE_BITS: u32 = 5;
+const MOST_FAILURES: u64 = (1 << FAILURE_BITS) - 1;
+
+fn millis(since: Instant, now: Instant) -> u64 {
+    now.nanos_since(since) / 1_000_000
 }
 
 impl Renewals {
-    /// None yet, of an entry that came at this time.
-    pub const fn new(since: Instant) -> Self {
-        Self { since, failures: AtomicU32::new(0), due: AtomicU64::new(0) }
+    /// Whether one may begin; `since` is when the entry came.
+    pub fn is_due(&self, since: Instant, now: Instant) -> bool {
+        millis(since, now) >= self.0.load(Relaxed) >> FAILURE_BITS
     }
 
-    fn millis(&self, now: Instant) -> u64 {
-        u64::try_from(now.saturating_duration_since(self.since).as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// Whether one may begin.
-    pub fn is_due(&self, now: Instant) -> bool {
-        self.millis(now) >= self.due.load(Relaxed)
-    }
-
-    /// One failed.
-    pub fn note_failure(&self, now: Instant) {
-        let failures = self.failures.fetch_add(1, Relaxed).min(16);
-        let pause = FIRST_PAUSE.saturating_mul(1 << failures).min(LONGEST_PAUSE);
-        self.due.store(self.millis(now + pause), Relaxed);
+    /// One failed. At most one is under way for an entry, so nobody else notes another.
+    pub fn note_failure(&self, since: Instant, now: Instant) {
+        let failures = self.0.load(Relaxed) & MOST_FAILURES;
+        let pause = FIRST_PAUSE.saturating_mul(1 << failures.min(16)).min(LONGEST_PAUSE);
+        let failures = (failures + 1).min(MOST_FAILURES);
+        self.0.store(millis(since, now + pause) << FAILURE_BITS | failures, Relaxed);
     }
 }
 
@@ -50,14 +47,14 @@ mod tests {
     #[test]
     fn failures_space_renewals_out_up_to_a_bound() {
         let start = clock::now();
-        let renewals = Renewals::new(start);
-        assert!(renewals.is_due(start));
+        let renewals = Renewals::default();
+        assert!(renewals.is_due(start, start));
         let mut now = start;
-        for pause in [1, 2, 4, 8, 16, 30, 30] {
-            renewals.note_failure(now);
-            assert!(!renewals.is_due(now + Duration::from_millis(pause * 1000 - 1)), "{pause}");
+        for pause in [1, 2, 4, 8, 16].into_iter().chain([30; 100]) {
+            renewals.note_failure(start, now);
+            assert!(!renewals.is_due(start, now + Duration::from_millis(pause * 1000 - 1)), "{pause}");
             now += Duration::from_secs(pause);
-            assert!(renewals.is_due(now), "{pause}");
+            assert!(renewals.is_due(start, now), "{pause}");
         }
     }
 }

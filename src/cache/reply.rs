@@ -1,68 +1,96 @@
-//! A response as it is kept and passed on: status, header fields and body in one allocation.
+//! A response as it is kept and passed on: status, header fields and body.
 //!
-//! A header map costs some 100 bytes a field; packed, a field costs its bytes and three more, and
-//! the fields that nearly every call has cost one. Reading a field back shares the allocation.
+//! A header map costs some 100 bytes a field, which every entry would pay for. Here the fields that
+//! nearly every call has alike cost a bit, its tag and date the room of a header value, and all text
+//! stands in one allocation with the body. Values were checked when they came, so writing an answer
+//! only counts them.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{
-    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_LOCATION, CONTENT_TYPE, DATE, ETAG, EXPIRES, LAST_MODIFIED,
-    LINK, RETRY_AFTER, VARY, VIA,
-};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, DATE, ETAG, LAST_MODIFIED, VARY, VIA};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::etag::Validators;
-use super::head::{CACHE_STATUS, Fields, OUR_CACHE_CONTROL, OUR_VARY, OUR_VIA};
+use super::head::{Fields, OUR_CACHE_CONTROL, OUR_VARY, OUR_VIA};
 
-/// Whole fields that take one byte: code `WHOLE + place`.
-const WHOLE_FIELDS: [(HeaderName, HeaderValue); 4] = [
+/// Fields that take a bit: `1 << place` in `Reply::alike`.
+static ALIKE: [(HeaderName, HeaderValue); 4] = [
     (CONTENT_TYPE, HeaderValue::from_static("application/json")),
     (CACHE_CONTROL, OUR_CACHE_CONTROL),
     (VARY, OUR_VARY),
     (VIA, OUR_VIA),
 ];
 
-/// Names that take one byte: code `NAMED + place`.
-const NAMES: [HeaderName; 13] = [
-    DATE,
-    ETAG,
-    CONTENT_TYPE,
-    CACHE_CONTROL,
-    LAST_MODIFIED,
-    EXPIRES,
-    VARY,
-    VIA,
-    CACHE_STATUS,
-    RETRY_AFTER,
-    CONTENT_LANGUAGE,
-    CONTENT_LOCATION,
-    LINK,
-];
-
-const SPELLED: u8 = 0;
-const NAMED: u8 = 1;
-const WHOLE: u8 = 128;
-
-/// A response. Cheap to clone: clones share its one allocation.
+/// A response. Cheap to clone: clones share its text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Reply {
     status: StatusCode,
-    head_len: u32,
-    /// The packed fields, then the body.
-    bytes: Bytes,
+    alike: u8,
+    etag: Option<HeaderValue>,
+    date: Option<HeaderValue>,
+    /// The others, in their order.
+    others: Option<Arc<[(HeaderName, HeaderValue)]>>,
+    body: Bytes,
+}
+
+/// What kind of room a field takes.
+enum Room {
+    /// A bit, at this place.
+    Alike(usize),
+    Etag,
+    Date,
+    Other,
+}
+
+fn room(name: &HeaderName, value: &HeaderValue, fields: &Fields) -> Room {
+    // Of several lines of a name the order counts, which is kept among the others.
+    if fields.iter().filter(|(have, _)| have == name).count() > 1 {
+        return Room::Other;
+    }
+    if let Some(place) = ALIKE.iter().position(|(n, v)| n == name && v == value) {
+        return Room::Alike(place);
+    }
+    match *name {
+        ETAG => Room::Etag,
+        DATE => Room::Date,
+        _ => Room::Other,
+    }
 }
 
 impl Reply {
-    /// Packs a response. A field whose name or value is longer than 64 KiB is left out; no response
-    /// head is that large.
+    /// Copies a response: nothing of what it was read from is kept.
     pub fn new(status: StatusCode, fields: &Fields, body: &[u8]) -> Self {
-        let head: usize = fields.iter().map(|(name, value)| packed_len(name, value)).sum();
-        let mut packed = Vec::with_capacity(head + body.len());
-        for (name, value) in fields {
-            pack(name, value, &mut packed);
+        let rooms: Vec<_> = fields.iter().map(|(name, value)| room(name, value, fields)).collect();
+        let copied = || fields.iter().zip(&rooms).filter(|(_, room)| !matches!(room, Room::Alike(_)));
+        let text: usize = copied().map(|((_, value), _)| value.len()).sum();
+        let mut bytes = Vec::with_capacity(body.len() + text);
+        bytes.extend_from_slice(body);
+        for ((_, value), _) in copied() {
+            bytes.extend_from_slice(value.as_bytes());
         }
-        let head_len = u32::try_from(packed.len()).unwrap_or(0);
-        packed.extend_from_slice(body);
-        Self { status, head_len, bytes: packed.into() }
+        let bytes = Bytes::from(bytes);
+        let mut reply =
+            Self { status, alike: 0, etag: None, date: None, others: None, body: bytes.slice(..body.len()) };
+        let mut others = Vec::new();
+        let mut at = body.len();
+        for ((name, value), room) in fields.iter().zip(rooms) {
+            if let Room::Alike(place) = room {
+                reply.alike |= 1 << place;
+                continue;
+            }
+            // A copy of a header value's bytes is one.
+            let end = at + value.len();
+            let copy = HeaderValue::from_maybe_shared(bytes.slice(at..end)).ok();
+            at = end;
+            match room {
+                Room::Etag => reply.etag = copy,
+                Room::Date => reply.date = copy,
+                Room::Alike(_) | Room::Other => others.extend(copy.map(|copy| (copied_name(name), copy))),
+            }
+        }
+        reply.others = (!others.is_empty()).then(|| others.into());
+        reply
     }
 
     /// The status.
@@ -72,129 +100,78 @@ impl Reply {
 
     /// The body, sharing the reply's allocation.
     pub fn body(&self) -> Bytes {
-        self.bytes.slice(self.body_start()..)
-    }
-
-    /// Bytes of fields and body.
-    pub fn len(&self) -> usize {
-        self.bytes.len()
+        self.body.clone()
     }
 
     /// Bytes of the body.
-    pub fn body_len(&self) -> usize {
-        self.bytes.len() - self.body_start()
+    pub const fn body_len(&self) -> usize {
+        self.body.len()
     }
 
-    fn body_start(&self) -> usize {
-        (self.head_len as usize).min(self.bytes.len())
+    /// Bytes that it takes beside its own room: text and the list of other fields.
+    pub fn len(&self) -> usize {
+        let values = [&self.etag, &self.date].into_iter().flatten().map(HeaderValue::len).sum::<usize>();
+        let others = self.others.iter().flat_map(|others| others.iter());
+        let room = size_of::<(HeaderName, HeaderValue)>();
+        let others: usize = others.map(|(name, value)| room + name.as_str().len() + value.len()).sum();
+        self.body.len() + values + others
     }
 
-    /// The fields in their order, sharing the reply's allocation.
-    pub fn fields(&self) -> Unpack<'_> {
-        Unpack { bytes: &self.bytes, at: 0, end: self.body_start() }
+    /// The fields; several of a name in their order.
+    pub fn fields(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        let alike = ALIKE.iter().enumerate().filter(|(place, _)| self.alike & (1 << place) != 0);
+        let own = [(&ETAG_NAME, &self.etag), (&DATE_NAME, &self.date)];
+        let own = own.into_iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
+        let others = self.others.iter().flat_map(|others| others.iter());
+        let pair = |field: &'static (HeaderName, HeaderValue)| (&field.0, &field.1);
+        alike.map(move |(_, field)| pair(field)).chain(own).chain(others.map(|(name, value)| (name, value)))
+    }
+
+    /// Writes the fields into a map that has none of them.
+    pub fn write_fields(&self, headers: &mut HeaderMap) {
+        for (place, (name, value)) in ALIKE.iter().enumerate() {
+            if self.alike & (1 << place) != 0 {
+                headers.insert(name, value.clone());
+            }
+        }
+        if let Some(etag) = &self.etag {
+            headers.insert(ETAG, etag.clone());
+        }
+        if let Some(date) = &self.date {
+            headers.insert(DATE, date.clone());
+        }
+        for (name, value) in self.others.iter().flat_map(|others| others.iter()) {
+            headers.append(name, value.clone());
+        }
     }
 
     /// The first field of a name.
-    pub fn field(&self, name: &HeaderName) -> Option<HeaderValue> {
-        self.fields().find(|(have, _)| have == name).map(|(_, value)| value)
+    pub fn field(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        self.fields().find(|(have, _)| *have == name).map(|(_, value)| value)
     }
 
-    /// Calls `look` with what a client's condition is held against.
-    pub fn with_validators<T>(&self, look: impl FnOnce(Validators<'_>) -> T) -> T {
-        let (etag, last_modified, date) = (self.field(&ETAG), self.field(&LAST_MODIFIED), self.field(&DATE));
-        look(Validators { etag: etag.as_ref(), last_modified: last_modified.as_ref(), date: date.as_ref() })
+    /// What a client's condition is held against.
+    pub fn validators(&self) -> Validators<'_> {
+        Validators {
+            etag: self.field(&ETAG),
+            last_modified: self.field(&LAST_MODIFIED),
+            date: self.field(&DATE),
+        }
     }
+}
+
+static ETAG_NAME: HeaderName = ETAG;
+static DATE_NAME: HeaderName = DATE;
+
+/// The same name, without a hold on the head that it was read from.
+fn copied_name(name: &HeaderName) -> HeaderName {
+    HeaderName::from_bytes(name.as_str().as_bytes()).unwrap_or_else(|_| name.clone())
 }
 
 /// Shows no field and no body: both are personal data.
 impl std::fmt::Debug for Reply {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Reply({}, {} bytes)", self.status, self.bytes.len())
-    }
-}
-
-fn place<T: PartialEq>(list: &[T], item: &T) -> Option<u8> {
-    list.iter().position(|have| have == item).and_then(|place| u8::try_from(place).ok())
-}
-
-fn whole(name: &HeaderName, value: &HeaderValue) -> Option<u8> {
-    let is = |(n, v): &(HeaderName, HeaderValue)| n == name && v == value;
-    WHOLE_FIELDS.iter().position(is).and_then(|place| u8::try_from(place).ok())
-}
-
-fn packed_len(name: &HeaderName, value: &HeaderValue) -> usize {
-    match (whole(name, value), place(&NAMES, name)) {
-        (Some(_), _) => 1,
-        (None, Some(_)) => 3 + value.len(),
-        (None, None) => 5 + name.as_str().len() + value.len(),
-    }
-}
-
-fn pack(name: &HeaderName, value: &HeaderValue, out: &mut Vec<u8>) {
-    if let Some(place) = whole(name, value) {
-        return out.push(WHOLE + place);
-    }
-    let (Ok(name_len), Ok(value_len)) = (u16::try_from(name.as_str().len()), u16::try_from(value.len()))
-    else {
-        return;
-    };
-    match place(&NAMES, name) {
-        Some(place) => out.push(NAMED + place),
-        None => {
-            out.push(SPELLED);
-            out.extend_from_slice(&name_len.to_le_bytes());
-            out.extend_from_slice(name.as_str().as_bytes());
-        }
-    }
-    out.extend_from_slice(&value_len.to_le_bytes());
-    out.extend_from_slice(value.as_bytes());
-}
-
-/// Reads packed fields back.
-pub struct Unpack<'a> {
-    bytes: &'a Bytes,
-    at: usize,
-    end: usize,
-}
-
-impl Unpack<'_> {
-    fn take(&mut self, len: usize) -> Option<Bytes> {
-        let end = self.at.checked_add(len).filter(|end| *end <= self.end)?;
-        let taken = self.bytes.slice(self.at..end);
-        self.at = end;
-        Some(taken)
-    }
-
-    fn code(&mut self) -> Option<u8> {
-        let code = (self.at < self.end).then(|| self.bytes.get(self.at).copied()).flatten()?;
-        self.at += 1;
-        Some(code)
-    }
-
-    fn length(&mut self) -> Option<usize> {
-        let (low, high) = (self.code()?, self.code()?);
-        Some(usize::from(u16::from_le_bytes([low, high])))
-    }
-}
-
-impl Iterator for Unpack<'_> {
-    type Item = (HeaderName, HeaderValue);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let code = self.code()?;
-        if let Some(place) = code.checked_sub(WHOLE) {
-            return WHOLE_FIELDS.get(usize::from(place)).cloned();
-        }
-        let name = match code.checked_sub(NAMED) {
-            Some(place) => NAMES.get(usize::from(place))?.clone(),
-            None => {
-                let len = self.length()?;
-                HeaderName::from_bytes(&self.take(len)?).ok()?
-            }
-        };
-        let len = self.length()?;
-        let value = HeaderValue::from_maybe_shared(self.take(len)?).ok()?;
-        Some((name, value))
+        write!(f, "Reply({}, {} bytes)", self.status, self.len())
     }
 }
 
@@ -208,48 +185,66 @@ mod tests {
         lines.iter().map(field).collect()
     }
 
+    /// Sorted by name; lines of one name stay in their order.
+    fn sorted(fields: impl IntoIterator<Item = (HeaderName, HeaderValue)>) -> Fields {
+        let mut sorted: Fields = fields.into_iter().collect();
+        sorted.sort_by(|a, b| a.0.as_str().cmp(b.0.as_str()));
+        sorted
+    }
+
+    fn kept(reply: &Reply) -> Fields {
+        sorted(reply.fields().map(|(name, value)| (name.clone(), value.clone())))
+    }
+
     #[test]
-    fn what_is_packed_comes_back_byte_for_byte() {
+    fn what_is_kept_comes_back_byte_for_byte() {
         let fields = fields(&[
             ("content-type", "application/json"),
             ("content-type", "text/plain"),
             ("etag", "\"a\""),
+            ("date", "Mon, 15 Jan 2024 10:30:00 GMT"),
             ("x-spelled-out", "yes"),
             ("x-empty", ""),
             ("via", "1.1 credira-gateway"),
             ("x-twice", "1"),
+            ("vary", "Accept"),
             ("x-twice", "2"),
         ]);
         let reply = Reply::new(StatusCode::OK, &fields, b"{\"a\":1}");
-        assert_eq!(reply.fields().collect::<Fields>(), fields);
+        assert_eq!(kept(&reply), sorted(fields.clone()));
+        let mut headers = HeaderMap::new();
+        reply.write_fields(&mut headers);
+        assert_eq!(sorted(headers.iter().map(|(n, v)| (n.clone(), v.clone()))), sorted(fields));
         assert_eq!(reply.body(), "{\"a\":1}");
         assert_eq!((reply.status(), reply.body_len()), (StatusCode::OK, 7));
         assert_eq!(reply.field(&ETAG).unwrap(), "\"a\"");
-        assert_eq!(reply.len(), reply.bytes.len());
     }
 
     #[test]
     fn bytes_outside_ascii_survive() {
         let value = HeaderValue::from_bytes(b"caf\xc3\xa9\xff").unwrap();
         let fields = vec![(HeaderName::from_static("x-name"), value)];
-        assert_eq!(Reply::new(StatusCode::OK, &fields, b"").fields().collect::<Fields>(), fields);
+        assert_eq!(kept(&Reply::new(StatusCode::OK, &fields, b"")), fields);
     }
 
     #[test]
     fn a_reply_of_nothing_is_empty() {
         let reply = Reply::new(StatusCode::NO_CONTENT, &Fields::new(), b"");
-        assert_eq!((reply.fields().count(), reply.body_len()), (0, 0));
+        assert_eq!((reply.fields().count(), reply.body_len(), reply.len()), (0, 0, 0));
     }
 
     #[test]
-    fn the_fields_of_nearly_every_call_take_one_byte() {
-        let fields = fields(&[("content-type", "application/json"), ("vary", "Authorization")]);
-        assert_eq!(Reply::new(StatusCode::OK, &fields, b"").len(), 2);
+    fn the_fields_of_nearly_every_call_take_no_room_but_their_text() {
+        let fields =
+            fields(&[("content-type", "application/json"), ("vary", "Authorization"), ("etag", "\"a\"")]);
+        let reply = Reply::new(StatusCode::OK, &fields, b"{}");
+        assert_eq!(reply.len(), "{}\"a\"".len());
+        assert!(size_of::<Reply>() <= 136, "{}", size_of::<Reply>());
     }
 
     #[test]
     fn debug_output_shows_neither_fields_nor_body() {
-        let reply = Reply::new(StatusCode::OK, &fields(&[("x-a", "secret")]), b"+1234567890");
-        assert_eq!(format!("{reply:?}"), "Reply(200 OK, 25 bytes)");
+        let reply = Reply::new(StatusCode::OK, &fields(&[("etag", "secret")]), b"+1234567890");
+        assert_eq!(format!("{reply:?}"), "Reply(200 OK, 17 bytes)");
     }
 }

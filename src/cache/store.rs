@@ -103,7 +103,7 @@ struct Retention;
 
 impl Expiry<CallId, Arc<Entry>> for Retention {
     fn expire_after_create(&self, _: &CallId, entry: &Arc<Entry>, _: Instant) -> Option<Duration> {
-        Some(entry.retention)
+        Some(entry.retention())
     }
 
     fn expire_after_update(
@@ -113,6 +113,6 @@ impl Expiry<CallId, Arc<Entry>> for Retention {
         _: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
-        Some(entry.retention)
+        Some(entry.retention())
     }
 }

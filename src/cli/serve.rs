@@ -5,11 +5,13 @@ use tokio::runtime::Runtime;
 use super::args::ConfigArgs;
 use super::environment::variables;
 use super::outcome::Exit;
-use crate::app::{App, Signals, Source};
+use crate::app::{App, Signals, Source, forbid_dumps};
 use crate::config;
 use crate::telemetry::{REVISION, VERSION, start_log};
 
 pub fn run(args: &ConfigArgs) -> Result<(), Exit> {
+    // Before any secret is read.
+    let dumps = forbid_dumps();
     let variables = variables();
     let loaded = config::load(&args.config, &variables)?;
     let log = start_log(&loaded.settings.log, variables.get("RUST_LOG").map(String::as_str));
@@ -23,6 +25,9 @@ pub fn run(args: &ConfigArgs) -> Result<(), Exit> {
     );
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
+    }
+    if let Err(error) = dumps {
+        tracing::warn!(error = %error.kind(), "cannot forbid core dumps: a crash may write keys to disk");
     }
     let runtime = Runtime::new()?;
     runtime.block_on(async {

@@ -32,9 +32,7 @@ pub use raw::{AccessLog, CacheControl, LogFormat, LogLevel, RateLimitHeaders};
 pub use restart::needs_restart;
 pub use schema::schema;
 pub use secret::{UpstreamKey, read_secret_file};
-pub use settings::{
-    Address, BaseUrl, Breaker, Cache, Limits, Log, Rate, Settings, Shutdown, Tenant, Upstream,
-};
+pub use settings::{Address, BaseUrl, Breaker, Cache, Log, Rate, Settings, Shutdown, Tenant, Upstream};
 pub use show::Shown;
 pub use tls::TlsIdentity;
 

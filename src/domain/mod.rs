@@ -6,6 +6,7 @@
 
 mod call_id;
 mod envelope;
+mod header_text;
 mod outcome;
 mod refusal;
 mod request_id;
@@ -15,9 +16,10 @@ mod token;
 
 pub use call_id::CallId;
 pub use envelope::error_envelope;
+pub use header_text::{header_value, put_decimal};
 pub use outcome::{Forward, Landing, NotStored, Outcome, StaleReason, Story};
 pub use refusal::{Framing, Refusal, is_failure};
 pub use request_id::RequestId;
-pub use route::{Lookup, RouteLabel, method_label, route};
+pub use route::{RouteLabel, method_label, route};
 pub use tenant_name::TenantName;
 pub use token::{MAX_TOKEN_BYTES, MIN_TOKEN_CHARS, TokenHash, is_token68};

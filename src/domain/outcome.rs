@@ -1,5 +1,9 @@
 use std::fmt::{self, Write};
 
+use bytes::{BufMut, BytesMut};
+
+use super::header_text::put_decimal;
+
 /// What the cache did for one lookup; the label on metrics and the field in logs. Exactly one is
 /// counted for every lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -262,10 +266,10 @@ impl fmt::Display for Story {
 impl Story {
     /// Appends our member to `out`, without a formatter's machinery for the one case that matters
     /// for speed.
-    pub fn write_cache_status(&self, out: &mut String) {
+    pub fn write_cache_status(&self, out: &mut BytesMut) {
         if let Self::Hit { ttl } = self {
-            out.push_str("credira-gateway; hit; ttl=");
-            out.push_str(itoa::Buffer::new().format(*ttl));
+            out.put_slice(b"credira-gateway; hit; ttl=");
+            put_decimal(out, *ttl);
         } else {
             let _ = write!(out, "{self}");
         }
@@ -338,7 +342,7 @@ mod tests {
             (collapsed(Forward::UriMiss, Landing::NoResponse), "fwd=uri-miss; collapsed", Outcome::Collapsed),
         ];
         for (story, text, outcome) in table {
-            let mut written = String::new();
+            let mut written = BytesMut::new();
             story.write_cache_status(&mut written);
             assert_eq!(written, format!("credira-gateway; {text}"));
             assert_eq!(story.outcome(), outcome, "{text}");

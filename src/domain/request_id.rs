@@ -1,6 +1,9 @@
 use std::fmt;
 
+use bytes::BufMut;
 use http::HeaderValue;
+
+use super::header_text::header_value;
 
 const MAX_LEN: usize = 128;
 
@@ -20,12 +23,12 @@ impl RequestId {
     /// A new ID of 128 random bits. It names a request and guards nothing, so `random` need not be
     /// unpredictable.
     pub fn from_random(random: u128) -> Self {
-        let mut digits = [0; 32];
-        for (place, digit) in digits.iter_mut().enumerate() {
-            let nibble = (random >> (4 * place) & 0xf) as u8;
-            *digit = if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble };
-        }
-        Self(HeaderValue::from_bytes(&digits).unwrap_or_else(|_| HeaderValue::from_static("0")))
+        let value = header_value(|out| {
+            for place in 0..4 {
+                out.put_slice(&digits((random >> (32 * place)) as u32));
+            }
+        });
+        Self(value.unwrap_or_else(|| HeaderValue::from_static("0")))
     }
 
     /// The ID as text.
@@ -37,6 +40,19 @@ impl RequestId {
     pub fn header_value(&self) -> HeaderValue {
         self.0.clone()
     }
+}
+
+/// Eight hexadecimal digits, the least significant first: all nibbles spread over bytes and turned
+/// into ASCII at once.
+const fn digits(nibbles: u32) -> [u8; 8] {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let mut spread = nibbles as u64;
+    spread = (spread | spread << 16) & 0x0000_ffff_0000_ffff;
+    spread = (spread | spread << 8) & 0x00ff_00ff_00ff_00ff;
+    spread = (spread | spread << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    // 1 in each byte that is above 9.
+    let letters = ((spread + 6 * ONES) >> 4) & ONES;
+    (spread + b'0' as u64 * ONES + letters * (b'a' - b'9' - 1) as u64).to_le_bytes()
 }
 
 impl fmt::Debug for RequestId {

@@ -7,19 +7,19 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::telemetry::Record;
+use crate::telemetry::Closing;
 
 /// A whole body. The record is closed when the body was handed over to the connection, or is dropped
 /// with it when the client left.
 pub struct AnswerBody {
     data: Bytes,
-    record: Option<Record>,
+    closing: Option<Closing>,
 }
 
 impl AnswerBody {
     /// A body of these bytes, for this request.
-    pub const fn new(data: Bytes, record: Record) -> Self {
-        Self { data, record: Some(record) }
+    pub const fn new(data: Bytes, closing: Option<Closing>) -> Self {
+        Self { data, closing }
     }
 }
 
@@ -32,7 +32,7 @@ impl Body for AnswerBody {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let data = std::mem::take(&mut self.data);
-        self.record = None;
+        self.closing = None;
         Poll::Ready((!data.is_empty()).then(|| Ok(Frame::data(data))))
     }
 

@@ -81,7 +81,7 @@ fn tell_cache(
         }
         None => {
             let last = tenant.cache().last_refusal(id).map(|(why, at)| {
-                let seconds_ago = now.saturating_duration_since(at).as_secs();
+                let seconds_ago = now.duration_since(at).as_secs();
                 json!({ "last_answer_not_stored": why.label(), "seconds_ago": seconds_ago })
             });
             decisions.push(decision("entry", "none", last.unwrap_or_default()));
@@ -107,7 +107,7 @@ fn tell_cache(
                 }
                 _ => "the entry is stale, which is served while it is renewed".into(),
             };
-            let due = served.entry.renewals.is_due(now);
+            let due = served.entry.renewal_is_due(now);
             let result = if due { "begins" } else { "waits after a failure" };
             decisions.push(decision("background renewal", result, Value::Null));
             tell_upstream(tenant, id, &served.entry.validators(), decisions);

@@ -12,7 +12,7 @@ use crate::clock::{self, Instant};
 use crate::config::{Cache as Policy, CacheControl};
 use crate::domain::{CallId, Landing, NotStored, RequestId};
 use crate::telemetry::TraceContext;
-use crate::tenant::Tenant;
+use crate::tenant::{Place, Tenant};
 use crate::upstream::{Ask, Connection, Failure, Fetched, Urgency};
 
 /// Bodies above this are judged off the runtime: reading 400 KB of JSON takes about 1 ms.
@@ -55,21 +55,22 @@ impl Errand {
     }
 
     /// Starts it for everyone who waits.
-    pub fn depart(self, pilot: Pilot, urgency: Urgency, tasks: &TaskTracker) {
-        tasks.spawn(self.run(pilot, urgency));
+    pub fn depart(self, pilot: Pilot, place: Place, tasks: &TaskTracker) {
+        tasks.spawn(self.run(pilot, Urgency::Foreground, Some(place)));
     }
 
     /// Starts it in the background, to renew what is stored, unless somebody is at it or the last
     /// renewal failed just now.
     pub fn renew(self, now: Instant, tasks: &TaskTracker) {
-        let Some(entry) = self.entry.as_ref().filter(|entry| entry.renewals.is_due(now)) else { return };
+        let Some(entry) = self.entry.as_ref().filter(|entry| entry.renewal_is_due(now)) else { return };
         let boarded = self.subject.generation.board(&self.subject.id, Storing::Wanted, Some(entry));
         if let Boarding::Leader(pilot, _) = boarded {
-            self.depart(pilot, Urgency::Background, tasks);
+            // It waits for nothing, so it needs no place among those that do.
+            tasks.spawn(self.run(pilot, Urgency::Background, None));
         }
     }
 
-    async fn run(mut self, pilot: Pilot, urgency: Urgency) {
+    async fn run(mut self, pilot: Pilot, urgency: Urgency, place: Option<Place>) {
         let mut verdict = self.fetch(urgency).await;
         if let Ok(AnswerVerdict::Unconfirmed) = verdict {
             // The 304 was about a version that isn't stored: ask for the whole call.
@@ -77,13 +78,15 @@ impl Errand {
             verdict = self.fetch(urgency).await;
         }
         let Self { subject: Subject { tenant, generation, policy, id, .. }, entry, .. } = self;
+        // Before those who waited go on, so that one who asks again finds room.
+        drop(place);
         pilot.land(|landing| {
             let landed = match verdict {
                 Ok(verdict) => settle(verdict, &id, &generation, &policy, tenant.metrics(), landing),
                 Err(failure) => failed(failure, urgency, &tenant),
             };
             if let (Urgency::Background, Some(entry), false) = (urgency, &entry, landed.has_renewed()) {
-                entry.renewals.note_failure(clock::now());
+                entry.note_failed_renewal(clock::now());
             }
             landed
         });

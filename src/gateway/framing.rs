@@ -1,33 +1,28 @@
 //! What is refused before anything else, whatever the method: requests that two readers might cut
 //! differently, and those that want something no lookup has.
 
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Request, Version};
+use http::header::EXPECT;
+use http::{HeaderValue, Request, Version};
 use http_body::Body;
 
+use super::fields::Fields;
 use crate::domain::{Framing, Refusal};
 
 /// Checks a request's framing.
-pub fn check<B: Body>(request: &Request<B>) -> Result<(), Refusal> {
-    let headers = request.headers();
-    if request.version() == Version::HTTP_11 && !has_one_host(headers) {
+pub fn check<B: Body>(request: &Request<B>, fields: &Fields<'_>) -> Result<(), Refusal> {
+    // RFC 9112 section 3.2; the HTTP library doesn't look at `Host` when it parses a request.
+    let is_named = || fields.host.one().is_some_and(|host| is_host(host.as_bytes()));
+    if request.version() == Version::HTTP_11 && !is_named() {
         return Err(Refusal::Framing(Framing::Host));
     }
-    // The HTTP library lets `Transfer-Encoding` win over `Content-Length` and hides that both were
-    // there; so the mere field is refused.
-    let announced = headers.get_all(CONTENT_LENGTH).iter().any(|length| length.as_bytes() != b"0");
-    if announced || headers.contains_key(TRANSFER_ENCODING) || !request.body().is_end_stream() {
+    if fields.announces_body || !request.body().is_end_stream() {
         return Err(Refusal::Framing(Framing::Body));
     }
     let known = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
-    if headers.get_all(EXPECT).iter().all(known) { Ok(()) } else { Err(Refusal::Expectation) }
-}
-
-/// RFC 9112 section 3.2; the HTTP library doesn't look at `Host` when it parses a request.
-fn has_one_host(headers: &HeaderMap) -> bool {
-    let mut hosts = headers.get_all(HOST).iter();
-    let first = hosts.next().filter(|_| hosts.next().is_none());
-    first.is_some_and(|host| is_host(host.as_bytes()))
+    if fields.expects && !request.headers().get_all(EXPECT).iter().all(known) {
+        return Err(Refusal::Expectation);
+    }
+    Ok(())
 }
 
 /// The characters of `uri-host [ ":" port ]` (RFC 3986 section 3.2), at least one of them.
@@ -42,8 +37,10 @@ fn is_host(host: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use http::header::HOST;
     use http_body_util::{Empty, Full};
+
+    use super::*;
 
     fn request(version: Version, headers: &[(&'static str, &'static str)]) -> Request<Empty<&'static [u8]>> {
         let mut request = Request::new(Empty::new());
@@ -52,6 +49,10 @@ mod tests {
             request.headers_mut().append(*name, HeaderValue::from_static(value));
         }
         request
+    }
+
+    fn check<B: Body>(request: &Request<B>) -> Result<(), Refusal> {
+        super::check(request, &Fields::read(request.headers()))
     }
 
     fn checked(version: Version, headers: &[(&'static str, &'static str)]) -> Result<(), Refusal> {

@@ -70,7 +70,7 @@ pub fn decide(entry: Option<Arc<Entry>>, demand: &Demand, policy: &Policy, now: 
     if entry.is_missing() && !reckoning.is_fresh() {
         return miss(Some(entry));
     }
-    let served = |entry: Arc<Entry>, story| Served { age: reckoning.age().as_secs(), entry, story };
+    let served = |entry: Arc<Entry>, story| Served { age: reckoning.age_seconds(), entry, story };
     let ttl = reckoning.ttl();
     match judge(&reckoning, demand) {
         Verdict::Fresh if entry.is_missing() => Step::Serve(served(entry, Story::Negative { ttl })),
@@ -97,7 +97,7 @@ pub fn fall_back(question: &Question, policy: &Policy, now: Instant) -> Option<S
     let reckoning = Reckoning::of(&entry.facts, policy, now);
     reckoning.may_serve_on_error().then(|| Served {
         entry: Arc::clone(entry),
-        age: reckoning.age().as_secs(),
+        age: reckoning.age_seconds(),
         story: Story::Stale { ttl: reckoning.ttl(), reason: StaleReason::IfError },
     })
 }

@@ -4,6 +4,7 @@
 mod body;
 mod explain;
 mod fetch;
+mod fields;
 mod framing;
 mod lookup;
 mod respond;

@@ -1,6 +1,8 @@
 //! Writing an answer: the reply or the refusal's envelope, with what differs from request to request.
 
-use bytes::Bytes;
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes};
 use http::header::{
     AGE, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, DATE, ETAG,
     EXPIRES, RETRY_AFTER, VARY, VIA, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
@@ -8,10 +10,10 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 
 use super::body::AnswerBody;
-use crate::cache::{CACHE_STATUS, Conditions, OUR_VARY, OUR_VIA, Reply, X_REQUEST_ID};
+use crate::cache::{CACHE_STATUS, Conditions, Entry, OUR_VARY, OUR_VIA, Reply, X_REQUEST_ID};
 use crate::clock::WallClock;
 use crate::config::RateLimitHeaders;
-use crate::domain::{Refusal, Story, error_envelope};
+use crate::domain::{Refusal, Story, error_envelope, header_value, put_decimal};
 use crate::telemetry::Record;
 use crate::tenant::LimitState;
 
@@ -39,11 +41,25 @@ pub struct LimitToTell {
 }
 
 /// A reply to pass on.
-pub struct Found {
-    /// The reply.
-    pub reply: Reply,
-    /// Its age in seconds, if it came from the cache.
-    pub age: Option<u64>,
+pub enum Found {
+    /// What is stored, or has just come.
+    Entry {
+        /// The entry.
+        entry: Arc<Entry>,
+        /// Its age in seconds, if it came from the cache.
+        age: Option<u64>,
+    },
+    /// What is not stored.
+    Reply(Reply),
+}
+
+impl Found {
+    fn reply(&self) -> (&Reply, Option<u64>) {
+        match self {
+            Self::Entry { entry, age } => (&entry.reply, *age),
+            Self::Reply(reply) => (reply, None),
+        }
+    }
 }
 
 impl Answer {
@@ -53,69 +69,76 @@ impl Answer {
     }
 }
 
-/// Writes answers to one request.
-pub struct Writer<'a, B> {
-    /// The request.
-    pub request: &'a Request<B>,
-    /// For the dates in envelopes.
-    pub wall: &'a WallClock,
+/// What the writing of an answer needs to know of the request.
+pub struct Asker {
+    method: Method,
+    version: Version,
+    conditions: Option<Conditions>,
+    /// The request's own map, emptied: the answer's fields find their room in it.
+    headers: HeaderMap,
 }
 
-impl<B> Writer<'_, B> {
-    /// Writes the answer and gives it the record to close.
-    pub fn write(&self, answer: Answer, mut record: Record) -> Response<AnswerBody> {
+impl Asker {
+    /// Who sent this request.
+    pub fn of<B>(request: Request<B>, has_conditions: bool) -> Self {
+        let (head, _) = request.into_parts();
+        let mut headers = head.headers;
+        let conditions = if has_conditions { Conditions::read(&headers) } else { None };
+        headers.clear();
+        Self { method: head.method, version: head.version, conditions, headers }
+    }
+
+    /// Writes the answer, and gives its record over to its body.
+    pub fn write(mut self, answer: Answer, record: Record, wall: &WallClock) -> Response<AnswerBody> {
         let refused = answer.found.as_ref().err().copied();
-        let (status, mut headers, body) = match answer.found {
+        let (status, body) = match answer.found {
             Ok(found) => self.found(&found),
-            Err(refusal) => self.envelope(refusal, &record),
+            Err(refusal) => self.envelope(refusal, &record, wall),
         };
+        let mut headers = self.headers;
         headers.insert(X_REQUEST_ID, record.id.header_value());
         if let Some(story) = &record.story {
             tell_story(story, &mut headers);
         }
         if let Some(limit) = answer.limit {
-            tell_limit(&limit, refused, &mut headers);
+            tell_limit(limit, refused, &mut headers);
         }
-        record.status = status;
-        let body = if *self.request.method() == Method::HEAD && status != StatusCode::NOT_MODIFIED {
+        let body = if self.method == Method::HEAD && status != StatusCode::NOT_MODIFIED {
             // What a GET would have (RFC 9110 section 9.3.2).
             headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
             Bytes::new()
         } else {
             body
         };
-        let mut response = Response::new(AnswerBody::new(body, record));
+        let mut response = Response::new(AnswerBody::new(body, record.answered(status)));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response
     }
 
-    fn found(&self, found: &Found) -> (StatusCode, HeaderMap, Bytes) {
-        let reply = &found.reply;
-        let mut headers = HeaderMap::with_capacity(16);
-        for (name, value) in reply.fields() {
-            headers.append(name, value);
-        }
-        if let Some(age) = found.age {
-            headers.insert(AGE, HeaderValue::from(age));
+    fn found(&mut self, found: &Found) -> (StatusCode, Bytes) {
+        let (reply, age) = found.reply();
+        reply.write_fields(&mut self.headers);
+        if let Some(age) = age.and_then(|age| header_value(|out| put_decimal(out, age))) {
+            self.headers.insert(AGE, age);
         }
         let known = reply.status() == StatusCode::OK
-            && Conditions::read(self.request.headers())
-                .is_some_and(|conditions| reply.with_validators(|validators| conditions.are_met(validators)));
+            && self.conditions.as_ref().is_some_and(|conditions| conditions.are_met(reply.validators()));
         if known {
             let dropped: Vec<_> =
-                headers.keys().filter(|name| !IN_304.contains(name) && **name != AGE).cloned().collect();
+                self.headers.keys().filter(|name| !IN_304.contains(name) && **name != AGE).cloned().collect();
             for name in dropped {
-                headers.remove(name);
+                self.headers.remove(name);
             }
-            return (StatusCode::NOT_MODIFIED, headers, Bytes::new());
+            return (StatusCode::NOT_MODIFIED, Bytes::new());
         }
-        (reply.status(), headers, reply.body())
+        (reply.status(), reply.body())
     }
 
     /// The upstream's own envelope around a refusal.
-    fn envelope(&self, refusal: Refusal, record: &Record) -> (StatusCode, HeaderMap, Bytes) {
-        let mut headers = HeaderMap::with_capacity(16);
+    fn envelope(&mut self, refusal: Refusal, record: &Record, wall: &WallClock) -> (StatusCode, Bytes) {
+        let must_close = self.must_close(refusal);
+        let headers = &mut self.headers;
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -130,38 +153,32 @@ impl<B> Writer<'_, B> {
         if refusal == Refusal::Method {
             headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
-        if self.must_close(refusal) {
+        if must_close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        let body = error_envelope(refusal.code(), refusal.message(), self.wall.now(), record.id.as_str());
-        (refusal.status(), headers, body)
+        let body = error_envelope(refusal.code(), refusal.message(), wall.now(), record.id.as_str());
+        (refusal.status(), body)
     }
 
     /// Whether what follows on the connection can't be trusted to be the next request.
     fn must_close(&self, refusal: Refusal) -> bool {
         let ambiguous = matches!(refusal, Refusal::Framing(_));
-        (ambiguous || *self.request.method() == Method::CONNECT) && self.request.version() < Version::HTTP_2
+        (ambiguous || self.method == Method::CONNECT) && self.version < Version::HTTP_2
     }
 }
 
 /// Our member of `Cache-Status`, after those of the caches behind us.
 fn tell_story(story: &Story, headers: &mut HeaderMap) {
-    let mut line = String::with_capacity(64);
-    for before in headers.get_all(CACHE_STATUS) {
-        if let Ok(text) = before.to_str() {
-            line.push_str(text);
-            line.push_str(", ");
-        }
-    }
-    story.write_cache_status(&mut line);
-    // Made of ASCII.
-    if let Ok(value) = HeaderValue::try_from(line) {
-        headers.insert(CACHE_STATUS, value);
+    let Some(ours) = header_value(|out| story.write_cache_status(out)) else { return };
+    if let Some(theirs) = headers.insert(CACHE_STATUS, ours.clone()) {
+        let list = [theirs.as_bytes(), b", ", ours.as_bytes()].concat();
+        // Joined from header values, so it is one.
+        headers.insert(CACHE_STATUS, HeaderValue::try_from(list).unwrap_or(ours));
     }
 }
 
 /// `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers).
-fn tell_limit(limit: &LimitToTell, refused: Option<Refusal>, headers: &mut HeaderMap) {
+fn tell_limit(limit: LimitToTell, refused: Option<Refusal>, headers: &mut HeaderMap) {
     let told = match limit.when {
         RateLimitHeaders::Always => true,
         RateLimitHeaders::OnRefusal => matches!(refused, Some(Refusal::TenantLimit { .. })),
@@ -170,14 +187,15 @@ fn tell_limit(limit: &LimitToTell, refused: Option<Refusal>, headers: &mut Heade
     if !told {
         return;
     }
-    let LimitState { policy, left } = &limit.state;
-    headers.insert(RATE_LIMIT_POLICY, policy.clone());
-    let mut line = String::with_capacity(40);
-    line.push_str("\"tenant\";r=");
-    line.push_str(itoa::Buffer::new().format(left.remaining));
-    line.push_str(";t=");
-    line.push_str(itoa::Buffer::new().format(left.full_in_seconds));
-    if let Ok(value) = HeaderValue::try_from(line) {
+    let LimitState { policy, left } = limit.state;
+    headers.insert(RATE_LIMIT_POLICY, policy);
+    let value = header_value(|out| {
+        out.put_slice(b"\"tenant\";r=");
+        put_decimal(out, left.remaining);
+        out.put_slice(b";t=");
+        put_decimal(out, left.full_in_seconds);
+    });
+    if let Some(value) = value {
         headers.insert(RATE_LIMIT, value);
     }
 }

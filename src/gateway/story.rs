@@ -1,6 +1,6 @@
 //! [`Gateway`], and what it does about a request, in order.
 
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,17 +13,17 @@ use tokio_util::task::TaskTracker;
 
 use super::body::AnswerBody;
 use super::fetch::{Errand, Subject};
+use super::fields::Fields;
 use super::framing;
 use super::lookup::{Question, Served, Step, decide, demand, fall_back};
-use super::respond::{Answer, Found, LimitToTell, Writer};
+use super::respond::{Answer, Asker, Found, LimitToTell};
 use super::snapshot::{Snapshot, Snapshots};
-use crate::cache::{Boarding, Demand, Landed, Lost, Reckoning, X_REQUEST_ID, Yield};
+use crate::cache::{Boarding, Demand, Landed, Lost, Reckoning, Yield};
 use crate::clock::{self, WallClock};
-use crate::domain::{Landing, Lookup, Refusal, RequestId, Story, route};
-use crate::server::{Handler, Peer};
+use crate::domain::{CallId, Landing, Refusal, RequestId, Story, route};
+use crate::server::{Answering, Handler, Peer};
 use crate::telemetry::{Record, Telemetry, TraceContext};
 use crate::tenant::{Tenant, TurnedAway, Turnstile};
-use crate::upstream::Urgency;
 
 /// How much longer than its fetch a lookup waits, so that the fetch's own word comes first.
 const GRACE: Duration = Duration::from_millis(50);
@@ -83,44 +83,52 @@ struct Asking {
 impl Handler for Gateway {
     type Body = AnswerBody;
 
-    async fn answer(self: Arc<Self>, peer: Peer, request: Request<Incoming>) -> Response<AnswerBody> {
-        self.respond(peer, &request).await
+    fn answer(self: &Arc<Self>, peer: Peer, request: Request<Incoming>) -> Answering<AnswerBody> {
+        self.respond(peer, request)
     }
 }
 
 impl Gateway {
     /// Answers a request. Whatever happens, a panic included, becomes one answer.
-    pub async fn respond<B: Body>(&self, peer: Peer, request: &Request<B>) -> Response<AnswerBody> {
-        let id = request.headers().get(X_REQUEST_ID).and_then(RequestId::accept);
+    pub fn respond<B: Body>(self: &Arc<Self>, peer: Peer, request: Request<B>) -> Answering<AnswerBody> {
+        let fields = Fields::read(request.headers());
+        let id = fields.request_id.and_then(RequestId::accept);
         let id = id.unwrap_or_else(|| RequestId::from_random(fastrand::u128(..)));
         let mut record = Record::open(&self.telemetry, id, request.method(), request.version(), peer.0);
-        let answer = match AssertUnwindSafe(self.tell(request, &mut record)).catch_unwind().await {
-            Ok(answer) => answer,
-            Err(_) => Answer::refused(Refusal::Internal),
-        };
-        Writer { request, wall: &self.wall }.write(answer, record)
-    }
-
-    async fn tell<B: Body>(&self, request: &Request<B>, record: &mut Record) -> Answer {
-        match self.begin(request, record) {
-            Begun::Answered(answer) => answer,
-            Begun::Asking(mut asking) => {
-                let limit = asking.limit.take();
-                let found = Box::pin(self.ask(*asking, record)).await;
-                Answer { found, limit }
+        let begun = catch_unwind(AssertUnwindSafe(|| self.begin(&request, &fields, &mut record)));
+        let has_conditions = fields.has_conditions;
+        let asker = Asker::of(request, has_conditions);
+        match begun {
+            Ok(Begun::Answered(answer)) => Answering::ready(asker.write(answer, record, &self.wall)),
+            Ok(Begun::Asking(asking)) => Answering::waiting(Arc::clone(self).wait(*asking, asker, record)),
+            Err(_) => {
+                let answer = Answer::refused(Refusal::Internal);
+                Answering::ready(asker.write(answer, record, &self.wall))
             }
         }
     }
 
+    async fn wait(
+        self: Arc<Self>,
+        mut asking: Asking,
+        asker: Asker,
+        mut record: Record,
+    ) -> Response<AnswerBody> {
+        let limit = asking.limit.take();
+        let found = AssertUnwindSafe(self.ask(asking, &mut record)).catch_unwind().await;
+        let found = found.unwrap_or(Err(Refusal::Internal));
+        asker.write(Answer { found, limit }, record, &self.wall)
+    }
+
     /// Framing, tenant, limit, route, cache: in this order, each only if the one before has let the
     /// request pass.
-    fn begin<B: Body>(&self, request: &Request<B>, record: &mut Record) -> Begun {
+    fn begin<B: Body>(&self, request: &Request<B>, fields: &Fields<'_>, record: &mut Record) -> Begun {
         let snapshot = self.snapshots.load();
         let refused = |refusal, limit| Begun::Answered(Answer { found: Err(refusal), limit });
-        if let Err(refusal) = framing::check(request) {
+        if let Err(refusal) = framing::check(request, fields) {
             return refused(refusal, None);
         }
-        let tenant = match snapshot.directory.recognise(request.headers()) {
+        let tenant = match snapshot.directory.recognise(fields.authorization.one()) {
             Ok(tenant) => tenant,
             Err(refusal) => return refused(refusal, None),
         };
@@ -133,35 +141,40 @@ impl Gateway {
         let (label, routed) = route(request.method(), request.uri());
         record.route = label;
         match routed {
-            Ok(lookup) => self.look(lookup, &snapshot, tenant, limit, request, record),
+            Ok(lookup) => {
+                record.call = Some(lookup.id);
+                record.trace = if fields.is_traced { TraceContext::read(request.headers()) } else { None };
+                let demand = match fields.has_demands {
+                    true => demand(request.headers(), &snapshot.policy),
+                    false => Demand::default(),
+                };
+                self.look(&lookup.id, &snapshot, tenant, demand, limit, record)
+            }
             Err(refusal) => refused(refusal, limit),
         }
     }
 
     /// Answers from the cache, or finds out what must be asked.
-    fn look<B>(
+    fn look(
         &self,
-        lookup: Lookup,
+        id: &CallId,
         snapshot: &Snapshot,
         tenant: &Arc<Tenant>,
+        demand: Demand,
         limit: Option<LimitToTell>,
-        request: &Request<B>,
         record: &mut Record,
     ) -> Begun {
-        record.call = Some(lookup.id);
-        record.trace = TraceContext::read(request.headers());
-        let demand = demand(request.headers(), &snapshot.policy);
         let generation = tenant.cache().current();
         let now = record.started();
-        let step = decide(generation.entry(&lookup.id), &demand, &snapshot.policy, now);
+        let step = decide(generation.entry(id), &demand, &snapshot.policy, now);
         if let Step::Serve(served) = step {
             return Begun::Answered(Answer { found: Ok(serve(served, record)), limit });
         }
         let subject = Subject {
             tenant: Arc::clone(tenant),
-            generation,
+            generation: Arc::clone(&generation),
             policy: Arc::clone(&snapshot.policy),
-            id: lookup.id,
+            id: *id,
             deadline: now + snapshot.total_timeout,
         };
         let found = match step {
@@ -187,7 +200,7 @@ impl Gateway {
     /// Waits for a fetch, as one of no more than may wait.
     async fn ask(&self, mut asking: Asking, record: &mut Record) -> Result<Found, Refusal> {
         let in_flight = asking.in_flight.clone();
-        let waiting = asking.subject.tenant.waiting().clone();
+        let waiting = asking.subject.tenant.waits().lookups.clone();
         match in_flight.pass(waiting.pass(self.fetch(&mut asking, record))).await {
             Ok(Ok(found)) => found,
             Ok(Err(TurnedAway)) | Err(TurnedAway) => Err(Refusal::Overloaded),
@@ -198,13 +211,18 @@ impl Gateway {
         loop {
             let Asking { subject, question, .. } = &*asking;
             let forward = question.forward;
+            let place = subject.tenant.waits().fetches.take();
             let boarded = subject.generation.board(&subject.id, question.storing, question.seen.as_ref());
             let (passenger, collapsed) = match boarded {
                 Boarding::Follower(passenger) => (passenger, true),
                 Boarding::Leader(pilot, passenger) => {
+                    let Some(place) = place else {
+                        pilot.land(|_| Landed::refused(Landing::NotSent, Refusal::Overloaded));
+                        return Err(Refusal::Overloaded);
+                    };
                     let entry = question.entry().cloned();
                     let errand = Errand::new(subject.clone(), entry, record.id.clone(), record.trace.clone());
-                    errand.depart(pilot, Urgency::Foreground, &self.tasks);
+                    errand.depart(pilot, place, &self.tasks);
                     (passenger, false)
                 }
                 Boarding::Found(entry) => {
@@ -224,7 +242,7 @@ impl Gateway {
                     Ok(landed) => landed,
                     Err(Lost) => Landed::refused(Landing::NoResponse, Refusal::Internal),
                 },
-                () = tokio::time::sleep_until(subject.deadline + GRACE) => {
+                () = tokio::time::sleep_until((subject.deadline + GRACE).for_timer()) => {
                     Landed::refused(Landing::NoResponse, Refusal::UpstreamTimeout)
                 }
                 () = self.cutoff.reached() => return Err(Refusal::ShuttingDown),
@@ -253,12 +271,12 @@ fn finish(
     }
     match landed.yields {
         Yield::Entry(entry) => {
-            let age = Reckoning::of(&entry.facts, &subject.policy, now).age().as_secs();
+            let age = Reckoning::of(&entry.facts, &subject.policy, now).age_seconds();
             // What came from the upstream just now has an age only if it was old then.
             let from_cache = matches!(landed.landing, Landing::Renewed { .. }) || age > 0;
-            Ok(Found { reply: entry.reply.clone(), age: from_cache.then_some(age) })
+            Ok(Found::Entry { entry, age: from_cache.then_some(age) })
         }
-        Yield::Reply(reply) => Ok(Found { reply, age: None }),
+        Yield::Reply(reply) => Ok(Found::Reply(reply)),
         Yield::Refusal(refusal) => Err(refusal),
         Yield::GaveWay => Err(Refusal::UpstreamTimeout),
     }
@@ -266,5 +284,5 @@ fn finish(
 
 fn serve(served: Served, record: &mut Record) -> Found {
     record.story = Some(served.story);
-    Found { reply: served.entry.reply.clone(), age: Some(served.age) }
+    Found::Entry { entry: served.entry, age: Some(served.age) }
 }

@@ -13,7 +13,7 @@ use governor::clock::{Clock, Reference};
 use governor::middleware::{StateInformationMiddleware, StateSnapshot};
 use governor::nanos::Nanos;
 use governor::state::{NotKeyed, StateStore};
-use governor::{Quota, RateLimiter};
+use governor::{NotUntil, Quota, RateLimiter};
 
 use crate::clock::{self, Instant};
 use crate::config::Rate;
@@ -69,23 +69,24 @@ impl Limiter {
 
     /// Takes one cell, or says when there will be one.
     pub fn take(&self) -> Result<Left, Spent> {
-        match self.cells.check() {
-            Ok(state) => Ok(self.left(&state)),
-            Err(not_until) => {
-                let now = SinceStart(self.start).now();
-                let left = Left { remaining: 0, full_in_seconds: self.rate.window_seconds() };
-                Err(Spent { retry_after: not_until.wait_time_from(now), left })
-            }
-        }
+        self.cells.check().map(|state| self.left(&state)).map_err(|until| self.spent(&until))
+    }
+
+    /// As [`take`](Self::take), without taking any: what is left, or when there will be something.
+    pub fn look(&self) -> Result<Left, Spent> {
+        // The view's answer is that of a request that passed: give its cell back.
+        let left = |state: StateSnapshot| self.left_of(state.remaining_burst_capacity().saturating_add(1));
+        self.view.check().map(left).map_err(|until| self.spent(&until))
     }
 
     /// What is left, without taking any.
     pub fn left_now(&self) -> Left {
-        match self.view.check() {
-            // The view's answer is that of a request that passed: give its cell back.
-            Ok(state) => self.left_of(state.remaining_burst_capacity().saturating_add(1)),
-            Err(_) => self.left_of(0),
-        }
+        self.look().unwrap_or_else(|spent| spent.left)
+    }
+
+    fn spent(&self, until: &NotUntil<Reading>) -> Spent {
+        let now = SinceStart(self.start).now();
+        Spent { retry_after: until.wait_time_from(now), left: self.left_of(0) }
     }
 
     fn left(&self, state: &StateSnapshot) -> Left {

@@ -59,7 +59,7 @@ impl<H: Handler> Server<H> {
         let mut end = drain.clone();
         tokio::select! {
             biased;
-            () = end.begun() => {}
+            () = end.due() => {}
             () = self.accept_all(&listener, &drain) => {}
         }
     }

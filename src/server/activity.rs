@@ -7,11 +7,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
+use super::drain::Farewell;
+use super::opening::Speaks;
+
 /// The state of one connection. All accesses are relaxed: it guards no other memory, and a reading
 /// that is a moment old is as good.
 #[derive(Debug)]
 pub struct Activity {
-    /// Requests being answered.
+    /// Requests whose answers are waited for.
     in_flight: AtomicU32,
     /// Requests begun; wraps.
     begun: AtomicU32,
@@ -21,6 +24,8 @@ pub struct Activity {
     write_blocked: AtomicBool,
     /// Successful writes; wraps.
     writes: AtomicU32,
+    speaks: Speaks,
+    farewell: Farewell,
 }
 
 /// What a connection is waiting for.
@@ -43,25 +48,23 @@ pub enum Phase {
 }
 
 impl Activity {
-    /// A connection that was just accepted: its first request is due.
-    pub fn new() -> Arc<Self> {
+    /// A connection that has just begun to speak: the rest of its first request is due, if it speaks in
+    /// lines; in HTTP/2, heads are frames and only requests count.
+    pub fn new(speaks: Speaks, farewell: Farewell) -> Arc<Self> {
         Arc::new(Self {
             in_flight: AtomicU32::new(0),
             begun: AtomicU32::new(0),
-            head_open: AtomicBool::new(true),
+            head_open: AtomicBool::new(speaks == Speaks::Lines),
             write_blocked: AtomicBool::new(false),
             writes: AtomicU32::new(0),
+            speaks,
+            farewell,
         })
     }
 
     /// Bytes of HTTP/1.1 came.
     pub fn head_bytes_came(&self) {
         self.head_open.store(true, Relaxed);
-    }
-
-    /// HTTP/2 has begun: heads are frames, and only requests count.
-    pub fn framing_began(&self) {
-        self.head_open.store(false, Relaxed);
     }
 
     /// The socket took bytes.
@@ -78,12 +81,22 @@ impl Activity {
         self.write_blocked.store(true, Relaxed);
     }
 
-    /// A request's head is complete; the guard ends with its answer's head, or when it is dropped.
-    pub fn request(self: &Arc<Self>) -> InFlight {
+    /// A request's head is complete.
+    pub fn request_begins(&self) {
         self.head_open.store(false, Relaxed);
         self.begun.fetch_add(1, Relaxed);
+    }
+
+    /// A request must wait for its answer; the guard ends with the answer's head, or when it is dropped.
+    pub fn answer_waits(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Relaxed);
         InFlight(Arc::clone(self))
+    }
+
+    /// Whether the client is to be told with each answer that the connection ends. HTTP/2 has a frame
+    /// for that, which is sent when the drain begins.
+    pub fn is_ending(&self) -> bool {
+        self.speaks == Speaks::Lines && self.farewell.is_due()
     }
 
     /// What the connection waits for now.
@@ -103,6 +116,13 @@ impl Activity {
 /// A request under way. Whoever drops it, the handler's end or the client's leaving, ends it.
 #[derive(Debug)]
 pub struct InFlight(Arc<Activity>);
+
+impl InFlight {
+    /// The connection's state.
+    pub fn activity(&self) -> &Activity {
+        &self.0
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {

@@ -5,22 +5,27 @@ use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::Request;
 use http_body::Body;
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::activity::Activity;
+use super::answering::{Answering, Guarded};
+use super::bell::Bell;
 use super::drain::DrainWatch;
 use super::listener::Peer;
+use super::opening::{Opening, Speaks};
 use super::patience::{Patience, Timeouts};
 use super::watched_io::WatchedIo;
+use crate::clock::{self, Instant};
 
 /// Header fields of one HTTP/1.1 request; more are a 431.
 const MAX_HEADERS: usize = 64;
@@ -34,40 +39,33 @@ const MAX_PROVOKED_RESETS: usize = 128;
 /// What answers requests. It never fails: whatever happens becomes an answer.
 pub trait Handler: Send + Sync + 'static {
     /// The answer's body.
-    type Body: Body<Data = bytes::Bytes, Error = Infallible> + Send + 'static;
+    type Body: Body<Data = bytes::Bytes, Error = Infallible> + Send + Unpin + 'static;
 
-    /// Answers one request. Dropped when the client leaves.
-    fn answer(
-        self: Arc<Self>,
-        peer: Peer,
-        request: Request<Incoming>,
-    ) -> impl Future<Output = Response<Self::Body>> + Send;
+    /// Answers one request, at once where nothing has to be waited for. Dropped when the client leaves.
+    fn answer(self: &Arc<Self>, peer: Peer, request: Request<Incoming>) -> Answering<Self::Body>;
 }
 
 /// How connections speak HTTP, and their limits.
 pub struct Protocol {
-    builder: auto::Builder<TokioExecutor>,
+    lines: http1::Builder,
+    frames: http2::Builder<TokioExecutor>,
     timeouts: Timeouts,
 }
 
 impl Protocol {
     /// With heads of at most `max_header_bytes`, at least 8 KiB.
     pub fn new(timeouts: Timeouts, max_header_bytes: usize) -> Self {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
         // Our own patience covers heads; the library's timer would be set anew for each request.
-        let http1 = &mut builder.http1();
-        http1
-            .timer(TokioTimer::new())
-            .header_read_timeout(None)
-            .max_buf_size(max_header_bytes)
-            .max_headers(MAX_HEADERS);
+        let mut lines = http1::Builder::new();
+        lines.timer(TokioTimer::new()).header_read_timeout(None);
+        lines.max_buf_size(max_header_bytes).max_headers(MAX_HEADERS);
+        let mut frames = http2::Builder::new(TokioExecutor::new());
         let list_size = u32::try_from(max_header_bytes).unwrap_or(u32::MAX);
-        let http2 = &mut builder.http2();
-        http2.timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS).max_header_list_size(list_size);
-        http2
+        frames.timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS).max_header_list_size(list_size);
+        frames
             .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
             .max_local_error_reset_streams(MAX_PROVOKED_RESETS);
-        Self { builder, timeouts }
+        Self { lines, frames, timeouts }
     }
 
     /// How long a handshake, or a head, may take.
@@ -76,40 +74,69 @@ impl Protocol {
     }
 
     /// Serves one connection to its end. Errors are the client's and end only its connection.
-    pub async fn serve<I, H>(&self, io: I, peer: Peer, handler: Arc<H>, mut drain: DrainWatch)
+    pub async fn serve<I, H>(&self, mut io: I, peer: Peer, handler: Arc<H>, mut drain: DrainWatch)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         H: Handler,
     {
-        let activity = Activity::new();
-        let io = TokioIo::new(WatchedIo::new(io, Arc::clone(&activity)));
+        let since = clock::now();
+        let opened = tokio::select! {
+            // First the client: a request that has arrived is answered even if the drain has begun.
+            biased;
+            opened = Opening::read(&mut io) => opened,
+            () = drain.due() => return,
+            () = tokio::time::sleep(self.timeouts.head) => return,
+        };
+        let Ok(Some(opening)) = opened else { return };
+        let activity = Activity::new(opening.speaks, drain.farewell());
+        let io = TokioIo::new(WatchedIo::new(io, opening, Arc::clone(&activity)));
         let requests = Arc::clone(&activity);
         let service = service_fn(move |request| {
-            let guard = requests.request();
-            let handler = Arc::clone(&handler);
-            async move {
-                let response = handler.answer(peer, request).await;
-                drop(guard);
-                Ok::<_, Infallible>(response)
-            }
+            requests.request_begins();
+            Guarded::new(handler.answer(peer, request), &requests)
         });
-        let mut connection = pin!(self.builder.serve_connection(io, service));
-        let mut draining = pin!(drain.begun());
+        match opening.speaks {
+            Speaks::Lines => {
+                let connection = self.lines.serve_connection(io, service);
+                self.see_through(connection, &activity, since, drain).await;
+            }
+            Speaks::Frames => {
+                let connection = self.frames.serve_connection(io, service);
+                self.see_through(connection, &activity, since, drain).await;
+            }
+        }
+    }
+
+    /// Drives a connection until it ends, its time is over, or the drain has ended it in good order.
+    async fn see_through(
+        &self,
+        connection: impl GracefulConnection,
+        activity: &Activity,
+        since: Instant,
+        mut drain: DrainWatch,
+    ) {
+        let mut connection = pin!(connection);
+        let mut draining = pin!(drain.due());
         let mut told = false;
-        let mut patience = Patience::new(self.timeouts);
+        let mut patience = Patience::new(self.timeouts, since);
+        let mut bell = Bell::new();
         poll_fn(|cx| {
-            // First the connection: a request that has arrived is answered even if the drain has begun.
             if connection.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
-            if !told && draining.as_mut().poll(cx).is_ready() {
+            let phase = activity.phase();
+            if !bell.has_rung(cx) && !patience.is_to_be_armed(phase) {
+                return Poll::Pending;
+            }
+            let mut ringing = Context::from_waker(bell.waker());
+            if !told && draining.as_mut().poll(&mut ringing).is_ready() {
                 told = true;
                 connection.as_mut().graceful_shutdown();
                 if connection.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(());
                 }
             }
-            patience.poll_expired(activity.phase(), cx)
+            patience.poll_expired(phase, &mut ringing)
         })
         .await;
     }

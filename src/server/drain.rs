@@ -1,10 +1,16 @@
 //! The end of a server: stop accepting, let connections finish, count the rest.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
+
+/// How long after the drain has begun sockets are still read that have said nothing: what was on its
+/// way by then is answered.
+const LAST_LOOK: Duration = Duration::from_millis(50);
 
 /// How far the end has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,6 +23,7 @@ enum Stage {
 #[derive(Debug)]
 pub struct Drain {
     stage: watch::Sender<Stage>,
+    farewell: Farewell,
     tasks: TaskTracker,
 }
 
@@ -24,7 +31,19 @@ pub struct Drain {
 #[derive(Debug, Clone)]
 pub struct DrainWatch {
     stage: watch::Receiver<Stage>,
+    farewell: Farewell,
     tasks: TaskTracker,
+}
+
+/// Whether clients are to be told with each answer that their connection ends.
+#[derive(Debug, Clone, Default)]
+pub struct Farewell(Arc<AtomicBool>);
+
+impl Farewell {
+    /// Whether they are.
+    pub fn is_due(&self) -> bool {
+        self.0.load(Relaxed)
+    }
 }
 
 /// Whether everything had ended in time.
@@ -39,16 +58,25 @@ pub enum Drained {
 impl Drain {
     /// Nothing is ending yet.
     pub fn new() -> Self {
-        Self { stage: watch::channel(Stage::Serving).0, tasks: TaskTracker::new() }
+        let farewell = Farewell::default();
+        Self { stage: watch::channel(Stage::Serving).0, farewell, tasks: TaskTracker::new() }
     }
 
     /// A view for a server.
     pub fn watch(&self) -> DrainWatch {
-        DrainWatch { stage: self.stage.subscribe(), tasks: self.tasks.clone() }
+        let farewell = self.farewell.clone();
+        DrainWatch { stage: self.stage.subscribe(), farewell, tasks: self.tasks.clone() }
+    }
+
+    /// Has clients told with each answer that their connection ends, so that by the time it does they
+    /// have left.
+    pub fn announce(&self) {
+        self.farewell.0.store(true, Relaxed);
     }
 
     /// Tells everyone to finish what is under way.
     pub fn begin(&self) {
+        self.announce();
         self.stage.send_replace(Stage::Finishing);
         self.tasks.close();
     }
@@ -63,10 +91,16 @@ impl Drain {
 }
 
 impl DrainWatch {
-    /// Ends when the drain begins.
-    pub async fn begun(&mut self) {
+    /// What answers say of the end.
+    pub fn farewell(&self) -> Farewell {
+        self.farewell.clone()
+    }
+
+    /// Ends when it is time to close what does nothing: a moment after the drain has begun.
+    pub async fn due(&mut self) {
         // The sender is gone only when the whole program is.
         let _ = self.stage.wait_for(|stage| *stage >= Stage::Finishing).await;
+        tokio::time::sleep(LAST_LOOK).await;
     }
 
     /// Starts a task that the drain waits for.
@@ -83,9 +117,22 @@ mod tests {
     async fn a_drain_waits_for_its_tasks_and_says_who_was_left() {
         let drain = Drain::new();
         let mut watch = drain.watch();
-        watch.clone().spawn(async move { watch.begun().await });
+        watch.clone().spawn(async move { watch.due().await });
         assert_eq!(drain.finish(Duration::from_secs(1)).await, Drained::CutOff(1));
         drain.begin();
         assert_eq!(drain.finish(Duration::from_secs(1)).await, Drained::Whole);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn clients_are_told_before_their_connections_are_closed() {
+        let drain = Drain::new();
+        let mut watch = drain.watch();
+        assert!(!watch.farewell().is_due());
+        drain.announce();
+        assert!(watch.farewell().is_due());
+        let early = tokio::time::timeout(Duration::from_secs(1), watch.due()).await;
+        assert!(early.is_err(), "announced is not begun");
+        drain.begin();
+        watch.due().await;
     }
 }

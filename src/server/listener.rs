@@ -2,24 +2,24 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
 
-use listenfd::ListenFd;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_util::either::Either;
 
+use super::inherited::Inherited;
+use super::socket_file::SocketFile;
 use crate::config::Address;
 
 /// A bound socket.
 pub struct Listener {
+    /// The socket file that was made for it. Dropped before the socket: once nobody listens, another
+    /// process may have put its own in this place.
+    _file: Option<SocketFile>,
     socket: Socket,
     address: Address,
-    /// The socket file that goes with the listener.
-    _file: Option<SocketFile>,
 }
 
-enum Socket {
+pub(super) enum Socket {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
@@ -31,78 +31,32 @@ pub type Plain = Either<TcpStream, UnixStream>;
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub Option<SocketAddr>);
 
-/// Removes a socket file that this process made. One that systemd made stays.
-struct SocketFile(PathBuf);
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-/// Sockets that systemd has opened for this process (`sd_listen_fds(3)`), each found by the address it
-/// is bound to. They outlive the process, so that a restart refuses no connection.
-pub struct Inherited {
-    sockets: Vec<(Address, Socket)>,
-}
-
-impl Inherited {
-    /// Takes them over, whatever they are; none without systemd.
-    pub fn take() -> Self {
-        let mut descriptors = ListenFd::from_env();
-        let mut sockets = Vec::new();
-        for place in 0..descriptors.len() {
-            if let Ok(Some(socket)) = descriptors.take_tcp_listener(place) {
-                sockets.extend(tcp(socket).ok());
-            } else if let Ok(Some(socket)) = descriptors.take_unix_listener(place) {
-                sockets.extend(unix(socket).ok());
-            }
-        }
-        Self { sockets }
-    }
-
-    fn find(&mut self, address: &Address) -> Option<(Address, Socket)> {
-        let place = self.sockets.iter().position(|(bound, _)| bound == address)?;
-        Some(self.sockets.swap_remove(place))
-    }
-
-    /// The addresses of those that no listener wanted.
-    pub fn unused(&self) -> impl Iterator<Item = &Address> {
-        self.sockets.iter().map(|(address, _)| address)
-    }
-}
-
-fn tcp(socket: std::net::TcpListener) -> io::Result<(Address, Socket)> {
-    socket.set_nonblocking(true)?;
-    let address = Address::Tcp(socket.local_addr()?);
-    Ok((address, Socket::Tcp(TcpListener::from_std(socket)?)))
-}
-
-fn unix(socket: std::os::unix::net::UnixListener) -> io::Result<(Address, Socket)> {
-    socket.set_nonblocking(true)?;
-    let path = socket.local_addr()?.as_pathname().map(Path::to_path_buf).unwrap_or_default();
-    Ok((Address::Unix(path), Socket::Unix(UnixListener::from_std(socket)?)))
-}
-
 impl Listener {
     /// Takes the inherited socket of this address, else binds one. The error names the address.
     pub async fn open(address: &Address, inherited: &mut Inherited) -> io::Result<Self> {
         if let Some((address, socket)) = inherited.find(address) {
-            return Ok(Self { socket, address, _file: None });
+            return Ok(Self { _file: None, socket, address });
         }
-        let named =
-            |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
+        Self::bind(address).await.map_err(|error| {
+            let mut message = format!("cannot listen on {address}: {error}");
+            for other in inherited.unused() {
+                message += &format!("; systemd handed over {other}, which the configuration may mean");
+            }
+            io::Error::new(error.kind(), message)
+        })
+    }
+
+    async fn bind(address: &Address) -> io::Result<Self> {
         match address {
             Address::Tcp(wanted) => {
-                let socket = TcpListener::bind(wanted).await.map_err(named)?;
-                let bound = socket.local_addr().map_err(named)?;
-                Ok(Self { socket: Socket::Tcp(socket), address: Address::Tcp(bound), _file: None })
+                let socket = TcpListener::bind(wanted).await?;
+                let bound = socket.local_addr()?;
+                Ok(Self { _file: None, socket: Socket::Tcp(socket), address: Address::Tcp(bound) })
             }
             Address::Unix(path) => {
-                remove_left_over(path).map_err(named)?;
-                let socket = UnixListener::bind(path).map_err(named)?;
-                let file = Some(SocketFile(path.clone()));
-                Ok(Self { socket: Socket::Unix(socket), address: address.clone(), _file: file })
+                let (socket, file) = SocketFile::listen(path).await?;
+                let socket = Socket::Unix(UnixListener::from_std(socket)?);
+                Ok(Self { _file: Some(file), socket, address: address.clone() })
             }
         }
     }
@@ -126,53 +80,5 @@ impl Listener {
                 Ok((Either::Right(stream), Peer(None)))
             }
         }
-    }
-}
-
-/// Removes a socket file that nobody serves any more, as a process that was killed leaves it; never
-/// one that somebody serves, and never a file that is no socket.
-fn remove_left_over(path: &Path) -> io::Result<()> {
-    let Ok(metadata) = std::fs::symlink_metadata(path) else { return Ok(()) };
-    if !metadata.file_type().is_socket() {
-        return Err(io::Error::new(
-            io::ErrorKind::AlreadyExists,
-            "there is a file of this name that is no socket",
-        ));
-    }
-    match std::os::unix::net::UnixStream::connect(path) {
-        Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody serves this socket")),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
-        Err(error) => Err(error),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    async fn open(path: &Path) -> io::Result<Listener> {
-        Listener::open(&Address::Unix(path.into()), &mut Inherited { sockets: Vec::new() }).await
-    }
-
-    #[tokio::test]
-    async fn a_left_over_socket_file_is_replaced_and_one_that_is_served_is_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("s");
-        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        assert!(path.exists(), "the standard library leaves it");
-        let first = open(&path).await.unwrap();
-        let second = open(&path).await.err().unwrap();
-        assert!(second.to_string().contains("somebody serves"), "{second}");
-        drop(first);
-        assert!(!path.exists(), "a listener that ends in good order takes its file along");
-    }
-
-    #[tokio::test]
-    async fn a_file_that_is_no_socket_is_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("s");
-        std::fs::write(&path, "precious").unwrap();
-        assert!(open(&path).await.err().unwrap().to_string().contains("no socket"));
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
     }
 }

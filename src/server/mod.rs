@@ -2,17 +2,24 @@
 
 mod accept;
 mod activity;
+mod answering;
+mod bell;
 mod connection;
 mod drain;
+mod inherited;
 mod listener;
+mod opening;
 mod patience;
 mod request_line;
+mod socket_file;
 mod tls;
 mod watched_io;
 
 pub use accept::{Server, Serving};
+pub use answering::Answering;
 pub use connection::{Handler, Protocol};
 pub use drain::{Drain, Drained};
-pub use listener::{Inherited, Listener, Peer};
+pub use inherited::Inherited;
+pub use listener::{Listener, Peer};
 pub use patience::Timeouts;
 pub use tls::server_config;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Sleep;
 
 use super::activity::Phase;
-use crate::clock;
+use crate::clock::{self, Instant};
 
 /// A connection that does nothing is closed after one idle timeout and at most this share more.
 const TICKS_PER_IDLE_TIMEOUT: u32 = 4;
@@ -39,9 +39,9 @@ enum Armed {
 }
 
 impl Patience {
-    /// Starts with the time for the first head.
-    pub fn new(timeouts: Timeouts) -> Self {
-        let timer = Box::pin(tokio::time::sleep(timeouts.head));
+    /// Starts with the time for the first head of a connection that was opened at `since`.
+    pub fn new(timeouts: Timeouts, since: Instant) -> Self {
+        let timer = Box::pin(tokio::time::sleep_until((since + timeouts.head).for_timer()));
         Self { timeouts, armed: Armed::Deadline(Phase::Head), timer }
     }
 
@@ -66,6 +66,11 @@ impl Patience {
         Poll::Pending
     }
 
+    /// Whether `phase` has its own deadline, which isn't armed yet: then the timer must be looked at now.
+    pub fn is_to_be_armed(&self, phase: Phase) -> bool {
+        self.deadline_to_arm(phase).is_some()
+    }
+
     /// The limit of a phase that has its own deadline which isn't armed yet.
     fn deadline_to_arm(&self, phase: Phase) -> Option<Duration> {
         let limit = match phase {
@@ -84,7 +89,7 @@ impl Patience {
     fn arm(&mut self, armed: Armed, after: Duration) {
         self.armed = armed;
         // Never at once: a timeout of nanoseconds must not spin.
-        self.timer.as_mut().reset(clock::now() + after.max(Duration::from_millis(1)));
+        self.timer.as_mut().reset((clock::now() + after.max(Duration::from_millis(1))).for_timer());
     }
 }
 
@@ -112,13 +117,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_first_head_has_its_time() {
-        let took = ends_after(&mut Patience::new(TIMEOUTS), Phase::Head).await;
+        let took = ends_after(&mut Patience::new(TIMEOUTS, clock::now()), Phase::Head).await;
         assert!((5.0..5.1).contains(&took), "{took}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_later_slow_head_has_the_same_time() {
-        let mut patience = Patience::new(TIMEOUTS);
+        let mut patience = Patience::new(TIMEOUTS, clock::now());
         stays(&mut patience, Phase::Answer, 20).await;
         stays(&mut patience, Phase::Idle { begun: 1 }, 20).await;
         let took = ends_after(&mut patience, Phase::Head).await;
@@ -127,7 +132,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_idle_connection_ends_within_a_quarter_more() {
-        let mut patience = Patience::new(TIMEOUTS);
+        let mut patience = Patience::new(TIMEOUTS, clock::now());
         stays(&mut patience, Phase::Answer, 1).await;
         let took = ends_after(&mut patience, Phase::Idle { begun: 1 }).await;
         assert!((60.0..=80.0).contains(&took), "{took}");
@@ -135,7 +140,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn requests_keep_a_connection_open() {
-        let mut patience = Patience::new(TIMEOUTS);
+        let mut patience = Patience::new(TIMEOUTS, clock::now());
         for begun in 0..10 {
             stays(&mut patience, Phase::Idle { begun }, 50).await;
         }
@@ -143,12 +148,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_may_take_its_time() {
-        stays(&mut Patience::new(TIMEOUTS), Phase::Answer, 100_000).await;
+        stays(&mut Patience::new(TIMEOUTS, clock::now()), Phase::Answer, 100_000).await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_nothing_is_given_up() {
-        let mut patience = Patience::new(TIMEOUTS);
+        let mut patience = Patience::new(TIMEOUTS, clock::now());
         for writes in 0..10 {
             stays(&mut patience, Phase::Write { writes }, 50).await;
         }

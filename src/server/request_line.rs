@@ -10,8 +10,6 @@
 /// heads and nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestLines {
-    /// This many bytes of `PRI` came: this may become HTTP/2, whose bytes are left alone.
-    Opening(u8),
     /// Before a request line.
     Before,
     /// In a request line.
@@ -20,22 +18,12 @@ pub enum RequestLines {
     LineStart,
     /// In a header field.
     InField,
-    /// HTTP/2, which has no lines.
-    Framed,
 }
-
-/// How every HTTP/2 connection begins (RFC 9113 section 3.4), and no HTTP/1.1 request does.
-const PREFACE: &[u8] = b"PRI";
 
 impl RequestLines {
     /// At the start of a connection.
     pub const fn new() -> Self {
-        Self::Opening(0)
-    }
-
-    /// Whether the connection speaks HTTP/2.
-    pub const fn is_framed(self) -> bool {
-        matches!(self, Self::Framed)
+        Self::Before
     }
 
     /// Takes the next bytes, and replaces each `#` of a request line in them.
@@ -44,37 +32,26 @@ impl RequestLines {
         if *self == Self::Before && bytes.ends_with(b"\r\n\r\n") && memchr::memchr(b'#', bytes).is_none() {
             return;
         }
-        if *self == Self::Framed {
-            return;
-        }
         for byte in bytes {
             *self = self.step(byte);
-            if *self == Self::Framed {
-                return;
-            }
         }
     }
 
     fn step(self, byte: &mut u8) -> Self {
         match (self, *byte) {
-            (Self::Opening(matched), seen) if PREFACE.get(usize::from(matched)) == Some(&seen) => {
-                let matched = matched + 1;
-                if usize::from(matched) == PREFACE.len() { Self::Framed } else { Self::Opening(matched) }
-            }
             // The parser skips empty lines before a request line (RFC 9112 section 2.2).
-            (Self::Opening(_) | Self::Before, b'\r' | b'\n') => Self::Before,
+            (Self::Before, b'\r' | b'\n') => Self::Before,
             (Self::InLine, b'\n') => Self::LineStart,
-            (Self::Opening(_) | Self::Before | Self::InLine, b'#') => {
+            (Self::Before | Self::InLine, b'#') => {
                 *byte = b'%';
                 Self::InLine
             }
-            (Self::Opening(_) | Self::Before | Self::InLine, _) => Self::InLine,
+            (Self::Before | Self::InLine, _) => Self::InLine,
             // An empty line ends the head.
             (Self::LineStart, b'\n') => Self::Before,
             (Self::LineStart, b'\r') => Self::LineStart,
             (Self::InField, b'\n') => Self::LineStart,
             (Self::LineStart | Self::InField, _) => Self::InField,
-            (Self::Framed, _) => Self::Framed,
         }
     }
 }
@@ -127,12 +104,5 @@ mod tests {
         assert_eq!(passed(head), head.replacen("/b#c", "/b%c", 1));
         let head = "\r\nGET /b#c HTTP/1.1\r\nHost: a\r\n\r\n";
         assert_eq!(passed(head), head.replacen("/b#c", "/b%c", 1));
-    }
-
-    #[test]
-    fn http2_is_left_alone() {
-        let frames = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n#\n#\n\n#";
-        assert_eq!(passed(frames), frames);
-        assert_eq!(passed("PUT /#x HTTP/1.1\r\n\r\n"), "PUT /%x HTTP/1.1\r\n\r\n");
     }
 }

@@ -8,19 +8,36 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::activity::Activity;
+use super::opening::{Opening, Speaks};
 use super::request_line::RequestLines;
 
-/// A socket, watched.
+/// A socket, watched. What was read of it to find out what it speaks is read again first.
 pub struct WatchedIo<I> {
     io: I,
     activity: Arc<Activity>,
-    lines: RequestLines,
+    opening: Opening,
+    /// Bytes of the opening that were read again.
+    reread: usize,
+    /// Of HTTP/1.1.
+    lines: Option<RequestLines>,
 }
 
 impl<I> WatchedIo<I> {
-    /// Watches `io`.
-    pub fn new(io: I, activity: Arc<Activity>) -> Self {
-        Self { io, activity, lines: RequestLines::new() }
+    /// Watches `io`, of which `opening` was read.
+    pub fn new(io: I, opening: Opening, activity: Arc<Activity>) -> Self {
+        let lines = match opening.speaks {
+            Speaks::Lines => Some(RequestLines::new()),
+            Speaks::Frames => None,
+        };
+        Self { io, activity, opening, reread: 0, lines }
+    }
+
+    /// The rest of the opening, as far as there is room for it.
+    #[cold]
+    fn reread(&mut self, rest: usize, buf: &mut ReadBuf<'_>) {
+        let rest = rest.min(buf.remaining());
+        buf.put_slice(self.opening.bytes().get(self.reread..self.reread + rest).unwrap_or_default());
+        self.reread += rest;
     }
 }
 
@@ -28,16 +45,15 @@ impl<I: AsyncRead + Unpin> AsyncRead for WatchedIo<I> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
-        let Some(new) = buf.filled_mut().get_mut(before..).filter(|new| !new.is_empty()) else {
-            return Poll::Ready(Ok(()));
-        };
-        let was_framed = this.lines.is_framed();
-        this.lines.pass(new);
-        match (was_framed, this.lines.is_framed()) {
-            (_, false) => this.activity.head_bytes_came(),
-            (false, true) => this.activity.framing_began(),
-            (true, true) => {}
+        match this.opening.bytes().len() - this.reread {
+            0 => ready!(Pin::new(&mut this.io).poll_read(cx, buf))?,
+            rest => this.reread(rest, buf),
+        }
+        if let (Some(lines), Some(new)) = (&mut this.lines, buf.filled_mut().get_mut(before..))
+            && !new.is_empty()
+        {
+            lines.pass(new);
+            this.activity.head_bytes_came();
         }
         Poll::Ready(Ok(()))
     }

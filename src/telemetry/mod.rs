@@ -15,9 +15,9 @@ pub use counter::Gauge;
 pub use log::{CallHasher, LogControl, start as start_log};
 pub use metrics::Metrics;
 pub use prometheus::Error as MetricsError;
-pub use record::{Record, Telemetry};
+pub use record::{Closing, Record, Telemetry};
 pub use tenant::{Eviction, LimitLabel, TenantMetrics, UpstreamFailure};
-pub use trace_context::TraceContext;
+pub use trace_context::{TRACEPARENT, TraceContext};
 
 /// The program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -13,7 +13,7 @@ use super::tenant::TenantMetrics;
 use super::trace_context::TraceContext;
 use crate::clock::{self, Instant};
 use crate::config::{AccessLog, Log};
-use crate::domain::{CallId, RequestId, RouteLabel, Story, TenantName, method_label};
+use crate::domain::{CallId, Outcome, RequestId, RouteLabel, Story, TenantName, method_label};
 
 /// What records are written to.
 pub struct Telemetry {
@@ -52,10 +52,11 @@ impl Telemetry {
     }
 }
 
-/// One request, from its head to the end of its answer. Dropping it closes it.
+/// One request, from its head to its answer. Dropped before there is one, as when its client leaves,
+/// it closes itself.
 pub struct Record {
-    telemetry: Arc<Telemetry>,
-    started: Instant,
+    /// Gone once the request was answered.
+    tally: Option<Tally>,
     /// The request's ID.
     pub id: RequestId,
     /// The client's trace.
@@ -68,8 +69,35 @@ pub struct Record {
     pub call: Option<CallId>,
     /// What the cache did, once it was asked.
     pub story: Option<Story>,
-    /// The answer's status; 499 stands for a client that left before there was one.
-    pub status: StatusCode,
+    method: &'static str,
+    version: &'static str,
+    peer: Option<SocketAddr>,
+}
+
+/// What is counted of a request when it ends.
+struct Tally {
+    telemetry: Arc<Telemetry>,
+    started: Instant,
+}
+
+/// An answered request, until its answer has ended or was dropped: then it is counted, timed, and
+/// written down if that is asked for. Small, because it travels with the answer's body.
+pub struct Closing {
+    tally: Tally,
+    tenant: Option<Arc<TenantMetrics>>,
+    status: StatusCode,
+    route: RouteLabel,
+    outcome: Option<Outcome>,
+    /// What only an access line tells, where one is to be written.
+    line: Option<Box<Line>>,
+}
+
+/// The rest of an access line.
+struct Line {
+    id: RequestId,
+    trace: Option<TraceContext>,
+    call: Option<CallId>,
+    detail: Option<&'static str>,
     method: &'static str,
     version: &'static str,
     peer: Option<SocketAddr>,
@@ -86,15 +114,13 @@ impl Record {
     ) -> Self {
         telemetry.metrics.requests_in_flight().raise();
         Self {
-            telemetry: Arc::clone(telemetry),
-            started: clock::now(),
+            tally: Some(Tally { telemetry: Arc::clone(telemetry), started: clock::now() }),
             id,
             trace: None,
             tenant: None,
             route: RouteLabel::None,
             call: None,
             story: None,
-            status: CLIENT_LEFT,
             method: method_label(method),
             version: if version == Version::HTTP_2 { "2" } else { "1.1" },
             peer,
@@ -102,8 +128,30 @@ impl Record {
     }
 
     /// When the request's head was read.
-    pub const fn started(&self) -> Instant {
-        self.started
+    pub fn started(&self) -> Instant {
+        self.tally.as_ref().map_or_else(clock::now, |tally| tally.started)
+    }
+
+    /// The request is answered with this status. `None` if it was before.
+    pub fn answered(mut self, status: StatusCode) -> Option<Closing> {
+        self.close(status)
+    }
+
+    fn close(&mut self, status: StatusCode) -> Option<Closing> {
+        let tally = self.tally.take()?;
+        let line = tally.telemetry.wants_line(status).then(|| {
+            Box::new(Line {
+                id: self.id.clone(),
+                trace: self.trace.take(),
+                call: self.call,
+                detail: self.story.and_then(|story| story.detail()),
+                method: self.method,
+                version: self.version,
+                peer: self.peer,
+            })
+        });
+        let outcome = self.story.map(|story| story.outcome());
+        Some(Closing { tally, tenant: self.tenant.take(), status, route: self.route, outcome, line })
     }
 }
 
@@ -114,50 +162,55 @@ const CLIENT_LEFT: StatusCode = match StatusCode::from_u16(499) {
     Err(_) => StatusCode::BAD_REQUEST,
 };
 
-/// Whoever holds the record last closes it: the answer's body when it has ended or was dropped, or
-/// the handler when its client left.
+/// The handler of a client that left drops its record.
 impl Drop for Record {
     fn drop(&mut self) {
-        let took = clock::now().duration_since(self.started);
-        let metrics = &self.telemetry.metrics;
+        drop(self.close(CLIENT_LEFT));
+    }
+}
+
+/// The answer's body drops it when it has ended, or when it is dropped itself.
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let took = clock::now().duration_since(self.tally.started);
+        let metrics = &self.tally.telemetry.metrics;
         metrics.requests_in_flight().lower();
-        let outcome = self.story.map(|story| story.outcome());
         match &self.tenant {
             Some(tenant) => {
                 tenant.count_request(self.route, self.status);
-                if let Some(outcome) = outcome {
+                if let Some(outcome) = self.outcome {
                     tenant.count_lookup(outcome);
                 }
             }
             None => metrics.count_stranger(self.status),
         }
-        metrics.time_request(self.route, outcome, took);
-        if self.telemetry.wants_line(self.status) {
-            self.write_line(took.as_secs_f64());
+        metrics.time_request(self.route, self.outcome, took);
+        if let Some(line) = &self.line {
+            self.write(line, took.as_secs_f64());
         }
     }
 }
 
-impl Record {
+impl Closing {
     /// Field names are OpenTelemetry's where it has one.
     #[cold]
-    fn write_line(&self, seconds: f64) {
+    fn write(&self, line: &Line, seconds: f64) {
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
                     target: "credira_gateway::access",
-                    request_id = self.id.as_str(),
+                    request_id = line.id.as_str(),
                     tenant = self.tenant.as_ref().map_or(TenantName::NOBODY, |tenant| tenant.name().as_str()),
-                    http.request.method = self.method,
+                    http.request.method = line.method,
                     http.route = (self.route == RouteLabel::Call).then_some("/v1/calls/{id}"),
                     http.response.status_code = self.status.as_u16(),
                     http.server.request.duration = seconds,
-                    network.protocol.version = self.version,
-                    network.peer.address = self.peer.map(|peer| tracing::field::display(peer.ip())),
-                    call = self.call.map(|id| self.telemetry.call_for_log(&id)),
-                    outcome = self.story.map(|story| story.outcome().label()),
-                    detail = self.story.and_then(|story| story.detail()),
-                    trace_id = self.trace.as_ref().map(TraceContext::trace_id),
+                    network.protocol.version = line.version,
+                    network.peer.address = line.peer.map(|peer| tracing::field::display(peer.ip())),
+                    call = line.call.map(|id| self.tally.telemetry.call_for_log(&id)),
+                    outcome = self.outcome.map(Outcome::label),
+                    detail = line.detail,
+                    trace_id = line.trace.as_ref().map(TraceContext::trace_id),
                     "request"
                 )
             };

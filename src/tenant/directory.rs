@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::HeaderValue;
 
 use super::credentials::token_hash;
 use super::owned::Tenant;
@@ -29,10 +29,13 @@ impl Directory {
         directory
     }
 
-    /// The tenant whose token a request bears. All that is wrong with a token looks the same from
-    /// outside. A wrong one costs one digest and leaves nothing behind.
-    pub fn recognise(&self, headers: &HeaderMap) -> Result<&Arc<Tenant>, Refusal> {
-        token_hash(headers).and_then(|hash| self.by_token.get(&hash)).ok_or(Refusal::Unauthorized)
+    /// The tenant whose token a request bears in its one `Authorization`. All that is wrong with a token
+    /// looks the same from outside. A wrong one costs one digest and leaves nothing behind.
+    pub fn recognise(&self, authorization: Option<&HeaderValue>) -> Result<&Arc<Tenant>, Refusal> {
+        authorization
+            .and_then(token_hash)
+            .and_then(|hash| self.by_token.get(&hash))
+            .ok_or(Refusal::Unauthorized)
     }
 
     /// A tenant by name, for the admin plane.

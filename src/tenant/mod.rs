@@ -7,5 +7,5 @@ mod owned;
 mod turnstile;
 
 pub use directory::Directory;
-pub use owned::{LimitState, Tenant};
-pub use turnstile::{TurnedAway, Turnstile};
+pub use owned::{LimitState, Tenant, Waits};
+pub use turnstile::{Place, TurnedAway, Turnstile};

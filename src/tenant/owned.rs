@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use super::turnstile::Turnstile;
+use super::turnstile::{Room, Turnstile};
 use crate::cache::Cache;
 use crate::config::{Rate, Tenant as Settings};
 use crate::domain::{Refusal, TenantName, TokenHash};
@@ -19,8 +19,24 @@ pub struct Tenant {
     limit: Option<Limit>,
     cache: Arc<Cache>,
     upstream: Arc<Upstream>,
-    waiting: Turnstile,
+    waits: Waits,
     metrics: Arc<TenantMetrics>,
+}
+
+/// The bounds on a tenant's waiting lookups, and on the fetches that they wait for.
+#[derive(Clone)]
+pub struct Waits {
+    /// The lookups.
+    pub lookups: Turnstile,
+    /// The fetches.
+    pub fetches: Room,
+}
+
+impl Waits {
+    /// At most `most` of each. No fetch is without a lookup but those whose clients have left.
+    pub fn new(most: usize) -> Self {
+        Self { lookups: Turnstile::new(most), fetches: Room::new(most) }
+    }
 }
 
 /// The tenant's rate limit, with what clients are told of it.
@@ -54,7 +70,7 @@ impl Tenant {
         limiter: Option<Arc<Limiter>>,
         cache: Arc<Cache>,
         upstream: Arc<Upstream>,
-        waiting: Turnstile,
+        waits: Waits,
         metrics: Arc<TenantMetrics>,
     ) -> Self {
         let limit = limiter.map(|limiter| Limit { policy: policy(limiter.rate()), limiter });
@@ -64,7 +80,7 @@ impl Tenant {
             limit,
             cache,
             upstream,
-            waiting,
+            waits,
             metrics,
         }
     }
@@ -115,9 +131,9 @@ impl Tenant {
         &self.upstream
     }
 
-    /// The bound on its waiting lookups.
-    pub const fn waiting(&self) -> &Turnstile {
-        &self.waiting
+    /// The bounds on those who wait.
+    pub const fn waits(&self) -> &Waits {
+        &self.waits
     }
 
     /// Its numbers.

@@ -2,8 +2,10 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::limit::ConcurrencyLimit;
 use tower::load_shed::LoadShed;
 use tower::{Service, ServiceBuilder, ServiceExt};
@@ -26,6 +28,27 @@ impl Turnstile {
     pub async fn pass<F: Future>(&self, waiting: F) -> Result<F::Output, TurnedAway> {
         // The only error of these layers is that there is no room.
         self.0.clone().oneshot(waiting).await.map_err(|_| TurnedAway)
+    }
+}
+
+/// Room for fetches. One keeps its place when those who waited for it have left: whoever asks and
+/// leaves, again and again, gets no more of them going than who stays.
+#[derive(Debug, Clone)]
+pub struct Room(Arc<Semaphore>);
+
+/// A fetch's place, until it is dropped.
+#[derive(Debug)]
+pub struct Place(#[expect(dead_code, reason = "held for its end alone")] OwnedSemaphorePermit);
+
+impl Room {
+    /// For at most `most` at a time.
+    pub fn new(most: usize) -> Self {
+        Self(Arc::new(Semaphore::new(most)))
+    }
+
+    /// A place, if there is one.
+    pub fn take(&self) -> Option<Place> {
+        Arc::clone(&self.0).try_acquire_owned().ok().map(Place)
     }
 }
 

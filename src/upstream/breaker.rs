@@ -11,6 +11,8 @@ use crate::config::Breaker as Settings;
 
 /// The window slides in so many steps.
 const SLOTS: u32 = 10;
+/// What a probe is supposed to take, for those who are refused meanwhile.
+const PROBE_TIME: Duration = Duration::from_secs(1);
 
 /// A breaker.
 #[derive(Debug)]
@@ -75,19 +77,25 @@ impl Breaker {
         Self { settings, state: State::Closed, window: Window::default() }
     }
 
+    /// When to try again, if a request would be refused now. Changes nothing.
+    pub fn refuses(&self, now: Instant) -> Option<Duration> {
+        match self.state {
+            State::Open { until } if now < until => Some(until.duration_since(now)),
+            State::HalfOpen { probing: Probing::Yes } => Some(PROBE_TIME),
+            State::Closed | State::Open { .. } | State::HalfOpen { probing: Probing::No } => None,
+        }
+    }
+
     /// Whether a request may be sent now.
     pub fn admit(&mut self, now: Instant) -> Admission {
+        if let Some(retry_after) = self.refuses(now) {
+            return Admission::Refuse { retry_after };
+        }
         match self.state {
             State::Closed => Admission::Pass,
-            State::Open { until } if now < until => {
-                Admission::Refuse { retry_after: until.duration_since(now) }
-            }
-            State::Open { .. } | State::HalfOpen { probing: Probing::No } => {
+            State::Open { .. } | State::HalfOpen { .. } => {
                 self.state = State::HalfOpen { probing: Probing::Yes };
                 Admission::Probe
-            }
-            State::HalfOpen { probing: Probing::Yes } => {
-                Admission::Refuse { retry_after: Duration::from_secs(1) }
             }
         }
     }
@@ -170,7 +178,7 @@ impl Window {
     /// The slot for `now`, after those that are over were emptied.
     fn slot(&mut self, length: Duration, now: Instant) -> &mut Slot {
         let since = *self.since.get_or_insert(now);
-        let passed = now.saturating_duration_since(since).as_nanos() / length.as_nanos().max(1);
+        let passed = now.duration_since(since).as_nanos() / length.as_nanos().max(1);
         let passed = u32::try_from(passed).unwrap_or(u32::MAX);
         if passed >= SLOTS {
             self.slots = Default::default();
@@ -328,8 +336,11 @@ mod tests {
     fn a_look_changes_nothing() {
         let mut bench = Bench::opened();
         assert_eq!(bench.breaker.state_label(bench.now), "open");
+        assert_eq!(bench.breaker.refuses(bench.now), Some(SETTINGS.open_for));
         bench.after(5000);
         assert_eq!(bench.breaker.state_label(bench.now), "half-open");
+        assert_eq!(bench.breaker.refuses(bench.now), None);
         assert_eq!(bench.breaker.admit(bench.now), Admission::Probe);
+        assert_eq!(bench.breaker.refuses(bench.now), Some(PROBE_TIME));
     }
 }

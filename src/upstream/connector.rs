@@ -23,7 +23,16 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 use tower::Service;
 
+use super::names::Names;
+use crate::clock::{self, Instant};
 use crate::config::{Proxy, Upstream as Settings};
+
+/// How long a connection is used at most: a name that was given another address is followed within so
+/// long, even if the old one still answers.
+const LIFETIME: Duration = Duration::from_secs(60);
+/// The share of it that differs, so that connections that were opened together aren't all replaced
+/// together.
+const LIFETIME_JITTER: f64 = 0.25;
 
 /// Opens connections. The request, and the key in it, is sent only after the handshake was verified.
 #[derive(Clone)]
@@ -31,14 +40,15 @@ pub struct Connector {
     way: Way,
     tls: Option<TlsConnector>,
     timeout: Duration,
+    lifetime: Duration,
 }
 
 /// How bytes reach the upstream.
 #[derive(Clone)]
 enum Way {
-    Direct(HttpConnector),
+    Direct(HttpConnector<Names>),
     /// Through a proxy that was asked to `CONNECT`.
-    Tunnel(Tunnel<HttpConnector>),
+    Tunnel(Tunnel<HttpConnector<Names>>),
 }
 
 /// Why there is no connection.
@@ -73,9 +83,23 @@ struct Failed(Box<dyn std::error::Error + Send + Sync>);
 impl Connector {
     /// For an upstream. TLS is set up only where it is used: it costs start-up time and memory.
     pub fn new(settings: &Settings) -> Result<Self, rustls::Error> {
-        let mut tcp = HttpConnector::new();
+        Self::with(settings, Names::of_system())
+    }
+
+    /// Whose connections are used only so long.
+    #[cfg(test)]
+    pub(super) fn living(mut self, lifetime: Duration) -> Self {
+        self.lifetime = lifetime;
+        self
+    }
+
+    pub(super) fn with(settings: &Settings, names: Names) -> Result<Self, rustls::Error> {
+        let mut tcp = HttpConnector::new_with_resolver(names);
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
+        // Shared out among the addresses of a name, so that one that doesn't answer leaves time for the
+        // next.
+        tcp.set_connect_timeout(Some(settings.connect_timeout));
         let way = match &settings.proxy {
             None => Way::Direct(tcp),
             Some(Proxy { uri, authorization }) => {
@@ -87,7 +111,7 @@ impl Connector {
             }
         };
         let tls = if settings.base_url.is_plaintext() { None } else { Some(verifying(settings)?) };
-        Ok(Self { way, tls, timeout: settings.connect_timeout })
+        Ok(Self { way, tls, timeout: settings.connect_timeout, lifetime: LIFETIME })
     }
 
     async fn open(way: Way, tls: Option<TlsConnector>, target: Uri) -> Result<Stream, Failed> {
@@ -120,10 +144,11 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, target: Uri) -> Self::Future {
         let opening = Self::open(self.way.clone(), self.tls.clone(), target);
-        let timeout = self.timeout;
+        let Self { timeout, lifetime, .. } = *self;
         Box::pin(async move {
             match tokio::time::timeout(timeout, opening).await {
-                Ok(Ok(stream)) => Ok(TokioIo::new(Watched { stream, traffic: Traffic::default() })),
+                Ok(Ok(stream)) => Ok(TokioIo::new(Watched { stream, traffic: Traffic::new(lifetime) })),
+                Ok(Err(Failed(cause))) if is_timeout(&*cause) => Err(ConnectError::Timeout),
                 Ok(Err(Failed(cause))) => {
                     tracing::debug!(error = %cause, "cannot connect to the upstream");
                     Err(ConnectError::Failed(cause))
@@ -132,6 +157,18 @@ impl Service<Uri> for Connector {
             }
         })
     }
+}
+
+/// Whether an address, rather than the whole of connecting, took too long.
+fn is_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Trusts what browsers trust, and the configuration's own roots; offers HTTP/2 and HTTP/1.1.
@@ -150,12 +187,15 @@ fn verifying(settings: &Settings) -> Result<TlsConnector, rustls::Error> {
 /// An open connection.
 type Stream = Either<TcpStream, TlsStream<TcpStream>>;
 
-/// What has come on a connection, so that a broken one can tell whether a request may be repeated.
-#[derive(Debug, Clone, Default)]
+/// What has come on a connection, so that a broken one can tell whether a request may be repeated, and
+/// how long it may be used.
+#[derive(Debug, Clone)]
 pub struct Traffic(Arc<Bytes>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Bytes {
+    /// When it has been used long enough.
+    retires: Instant,
     /// Something came since the last request was written.
     current: AtomicBool,
     /// Something came before that.
@@ -172,6 +212,17 @@ pub struct Seen {
 }
 
 impl Traffic {
+    /// Of a connection that was opened just now.
+    fn new(lifetime: Duration) -> Self {
+        let retires = clock::now() + lifetime.mul_f64(1.0 - LIFETIME_JITTER * fastrand::f64());
+        Self(Arc::new(Bytes { retires, current: AtomicBool::new(false), earlier: AtomicBool::new(false) }))
+    }
+
+    /// Whether no further request may be sent.
+    pub fn is_over(&self, now: Instant) -> bool {
+        now >= self.0.retires
+    }
+
     /// What has come so far.
     pub fn seen(&self) -> Seen {
         Seen { in_this_exchange: self.0.current.load(Relaxed), in_earlier_ones: self.0.earlier.load(Relaxed) }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tower::retry::budget::{Budget, TpsBudget};
 
 use super::breaker::{Breaker, Health};
+use super::budget::RetryBudget;
 use super::failure::{self, Failure};
 use super::key_ring::{KeyRing, Lent, Promotion};
 use super::leave::{self, Leave, UnderWay};
@@ -19,12 +19,8 @@ use crate::cache::{Answer, Exchange};
 use crate::clock::{self, Instant, WallClock};
 use crate::config::{BaseUrl, Upstream as Settings};
 use crate::domain::CallId;
-use crate::limits::{Left, Limiter};
+use crate::limits::{Left, Limiter, Spent};
 use crate::telemetry::{LimitLabel, Telemetry, TenantMetrics};
-
-/// For how long an attempt earns its share of a retry. The shortest that tower takes: retries must
-/// not save up for a burst.
-const RETRY_BUDGET_TTL: Duration = Duration::from_secs(1);
 
 /// One tenant's way to the upstream.
 pub struct Upstream {
@@ -32,7 +28,7 @@ pub struct Upstream {
     permits: Arc<Semaphore>,
     breaker: Arc<Mutex<Breaker>>,
     pause: Arc<Pause>,
-    retries: Arc<TpsBudget>,
+    retries: Arc<RetryBudget>,
 }
 
 /// What an [`Upstream`] is made of.
@@ -96,12 +92,11 @@ impl Upstream {
     /// With full permits and a closed breaker.
     pub fn new(parts: Parts) -> Self {
         let Settings { max_connections, breaker, retry, .. } = parts.settings;
-        let percent = f32::from(retry.budget_percent.min(100)) / 100.0;
         Self {
             permits: Arc::new(Semaphore::new(max_connections)),
             breaker: Arc::new(Mutex::new(Breaker::new(breaker))),
             pause: Arc::default(),
-            retries: Arc::new(TpsBudget::new(RETRY_BUDGET_TTL, 1, percent)),
+            retries: Arc::new(RetryBudget::new(retry.budget_percent)),
             parts,
         }
     }
@@ -112,6 +107,7 @@ impl Upstream {
         let (old, new) = (before.parts.settings.clone(), parts.settings.clone());
         let mut next = Self::new(parts);
         if old.base_url != new.base_url {
+            next.show_breaker();
             return next;
         }
         next.pause = Arc::clone(&before.pause);
@@ -124,7 +120,14 @@ impl Upstream {
         if old.retry == new.retry {
             next.retries = Arc::clone(&before.retries);
         }
+        next.show_breaker();
         next
+    }
+
+    /// A breaker that begins anew is closed, whatever its metric said of the former one.
+    fn show_breaker(&self) {
+        let open = leave::lock(&self.breaker).is_open();
+        self.parts.metrics.upstream_breaker_open.set(open.into());
     }
 
     /// The tenant's keys.
@@ -184,9 +187,11 @@ impl Upstream {
     }
 
     async fn attempt(&self, ask: &Ask, urgency: Urgency, deadline: Instant) -> Result<Fetched, Failure> {
+        self.look()?;
+        let _permit = self.permit(urgency, deadline).await?;
+        // The wait may have been long: the breaker may have opened since, or the upstream said 429.
         let leave = self.ask_leave()?;
         self.charge(urgency)?;
-        let _permit = self.permit(urgency, deadline).await?;
         let lent = self.parts.keys.active().ok_or(Failure::Unbuildable)?;
         let mut result = self.send(ask, &lent, deadline).await;
         if is_rejected(&result) {
@@ -200,11 +205,29 @@ impl Upstream {
         result
     }
 
+    /// Refuses at once what would only wait for a connection to be refused then. Takes nothing.
+    fn look(&self) -> Result<(), Failure> {
+        let now = clock::now();
+        self.check_pause(now)?;
+        if let Some(retry_after) = leave::lock(&self.breaker).refuses(now) {
+            return Err(Failure::Unavailable { retry_after });
+        }
+        match self.parts.budget.as_ref().map(|budget| budget.look()) {
+            Some(Err(spent)) => Err(self.over_budget(spent)),
+            Some(Ok(_)) | None => Ok(()),
+        }
+    }
+
+    fn check_pause(&self, now: Instant) -> Result<(), Failure> {
+        match self.pause.left(now) {
+            Some(retry_after) => Err(Failure::Paused { retry_after }),
+            None => Ok(()),
+        }
+    }
+
     fn ask_leave(&self) -> Result<Leave<'_>, Failure> {
         let now = clock::now();
-        if let Some(retry_after) = self.pause.left(now) {
-            return Err(Failure::Paused { retry_after });
-        }
+        self.check_pause(now)?;
         Leave::ask(&self.breaker, &self.parts.metrics, now)
             .map_err(|retry_after| Failure::Unavailable { retry_after })
     }
@@ -217,19 +240,23 @@ impl Upstream {
         if urgency == Urgency::Background && budget.left_now().remaining <= reserve {
             return Err(Failure::Budget { retry_after: budget.rate().interval });
         }
-        budget.take().map(|_| ()).map_err(|spent| {
-            self.parts.metrics.count_rate_limited(LimitLabel::Upstream);
-            Failure::Budget { retry_after: spent.retry_after }
-        })
+        budget.take().map(|_| ()).map_err(|spent| self.over_budget(spent))
+    }
+
+    fn over_budget(&self, spent: Spent) -> Failure {
+        self.parts.metrics.count_rate_limited(LimitLabel::Upstream);
+        Failure::Budget { retry_after: spent.retry_after }
     }
 
     async fn permit(&self, urgency: Urgency, deadline: Instant) -> Result<SemaphorePermit<'_>, Failure> {
         match urgency {
             Urgency::Background => self.permits.try_acquire().map_err(|_| Failure::NoConnection),
-            Urgency::Foreground => match tokio::time::timeout_at(deadline, self.permits.acquire()).await {
-                Ok(Ok(permit)) => Ok(permit),
-                Ok(Err(_)) | Err(_) => Err(Failure::NoConnection),
-            },
+            Urgency::Foreground => {
+                match tokio::time::timeout_at(deadline.for_timer(), self.permits.acquire()).await {
+                    Ok(Ok(permit)) => Ok(permit),
+                    Ok(Err(_)) | Err(_) => Err(Failure::NoConnection),
+                }
+            }
         }
     }
 

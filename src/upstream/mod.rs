@@ -4,11 +4,13 @@
 //! Knows nothing of entries or clients: it is asked for a call and gives back an answer or a failure.
 
 mod breaker;
+mod budget;
 mod connector;
 mod failure;
 mod fetch;
 mod key_ring;
 mod leave;
+mod names;
 mod pause;
 mod request;
 mod retry;

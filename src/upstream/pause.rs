@@ -28,7 +28,7 @@ impl Pause {
     /// How long it still runs, if it does.
     pub fn left(&self, now: Instant) -> Option<Duration> {
         let until = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        until.map(|until| until.saturating_duration_since(now)).filter(|left| !left.is_zero())
+        until.map(|until| until.duration_since(now)).filter(|left| !left.is_zero())
     }
 }
 

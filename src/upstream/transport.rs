@@ -50,11 +50,15 @@ pub struct Connection {
 impl Connection {
     /// Never uses the connection again: what came on it belongs to somebody else's request.
     pub fn poison(&self) {
-        if let Some(capture) = &self.capture
-            && let Some(connected) = capture.connection_metadata().as_ref()
-        {
-            connected.poison();
+        if let Some(capture) = &self.capture {
+            poison(capture);
         }
+    }
+}
+
+fn poison(capture: &CaptureConnection) {
+    if let Some(connected) = capture.connection_metadata().as_ref() {
+        connected.poison();
     }
 }
 
@@ -131,23 +135,31 @@ impl Network {
             biased;
             response = response.as_mut() => Some(response),
             _ = capture.wait_for_connection_metadata() => None,
-            () = tokio::time::sleep_until(bounds.deadline) => return Err(Broken::Timeout),
+            () = tokio::time::sleep_until(bounds.deadline.for_timer()) => return Err(Broken::Timeout),
         };
         let response = match early {
             Some(response) => response,
             None => {
                 let limit = bounds.deadline.min(clock::now() + bounds.first_byte);
-                timeout_at(limit, response).await.map_err(|_| Broken::Timeout)?
+                // An HTTP/2 connection outlives its requests: one that went dead must not be given to
+                // the next.
+                timeout_at(limit.for_timer(), response)
+                    .await
+                    .map_err(|_| Broken::Timeout)
+                    .inspect_err(|_| poison(&capture))?
             }
         };
         let (mut head, body) = response.map_err(|error| classify(&error))?.into_parts();
         if is_ambiguous(&head.headers) {
             return Err(Broken::Invalid);
         }
-        let body = read(body, head.status, bounds).await?;
-        let was_reused =
-            head.extensions.remove::<Traffic>().is_some_and(|traffic| traffic.seen().in_earlier_ones);
+        let body = read(body, head.status, bounds).await.inspect_err(|_| poison(&capture))?;
+        let traffic = head.extensions.remove::<Traffic>();
+        let was_reused = traffic.as_ref().is_some_and(|traffic| traffic.seen().in_earlier_ones);
         let connection = Connection { capture: Some(capture), was_reused };
+        if traffic.is_some_and(|traffic| traffic.is_over(clock::now())) {
+            connection.poison();
+        }
         Ok(Received { status: head.status, headers: head.headers, body, connection })
     }
 }
@@ -160,7 +172,8 @@ async fn read(mut body: Incoming, status: StatusCode, bounds: Bounds) -> Result<
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     loop {
-        let frame = timeout_at(bounds.deadline, body.frame()).await.map_err(|_| Broken::Timeout)?;
+        let frame =
+            timeout_at(bounds.deadline.for_timer(), body.frame()).await.map_err(|_| Broken::Timeout)?;
         let data = match frame {
             None => break,
             Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
@@ -225,3 +238,6 @@ fn classify(error: &Error) -> Broken {
         Some(_) | None => Broken::Reset,
     }
 }
+
+#[cfg(test)]
+mod tests;

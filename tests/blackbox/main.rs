@@ -10,6 +10,7 @@
     reason = "a test that fails must stop, and tests may read the clock"
 )]
 
+#[expect(dead_code, unused_imports, reason = "one harness for all suites, each of which needs a part of it")]
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -24,10 +25,15 @@ mod drain;
 mod limits;
 mod logs;
 mod lookups;
+mod names;
+mod notify;
+mod proxy;
 mod purge;
 mod refusals;
 mod reload;
 mod revalidation;
+mod sockets;
 mod staleness;
 mod tenants;
+mod tls;
 mod words;

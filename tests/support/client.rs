@@ -2,12 +2,40 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use super::PATIENCE;
 
 /// A connection.
 pub struct Client {
-    reader: BufReader<TcpStream>,
+    reader: BufReader<Box<dyn Stream>>,
+}
+
+/// What a client speaks over.
+trait Stream: Read + Write + Send {
+    fn leave(&self);
+}
+
+impl Stream for TcpStream {
+    fn leave(&self) {
+        let _ = self.shutdown(Shutdown::Both);
+    }
+}
+
+impl Stream for UnixStream {
+    fn leave(&self) {
+        let _ = self.shutdown(Shutdown::Both);
+    }
+}
+
+impl Stream for StreamOwned<ClientConnection, TcpStream> {
+    fn leave(&self) {
+        self.sock.leave();
+    }
 }
 
 /// A response, byte for byte.
@@ -21,10 +49,33 @@ pub struct Response {
 
 impl Client {
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("connect");
-        stream.set_nodelay(true).unwrap();
+        Self::try_connect(address).expect("connect")
+    }
+
+    /// `None` if nobody listens.
+    pub fn try_connect(address: SocketAddr) -> Option<Self> {
+        tcp(address).map(Self::over).ok()
+    }
+
+    /// Over a Unix socket.
+    pub fn unix(path: &Path) -> Self {
+        let stream = UnixStream::connect(path).expect("connect");
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self { reader: BufReader::new(stream) }
+        Self::over(stream)
+    }
+
+    /// Over TLS, to a server of this name. The error is the handshake's.
+    pub fn tls(address: SocketAddr, config: Arc<ClientConfig>, name: &'static str) -> std::io::Result<Self> {
+        let connection = ClientConnection::new(config, name.try_into().expect("a name")).expect("TLS");
+        let mut stream = StreamOwned::new(connection, tcp(address)?);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        Ok(Self::over(stream))
+    }
+
+    fn over(stream: impl Stream + 'static) -> Self {
+        Self { reader: BufReader::new(Box::new(stream)) }
     }
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
@@ -111,8 +162,15 @@ impl Client {
 
     /// Leaves.
     pub fn leave(self) {
-        let _ = self.reader.get_ref().shutdown(Shutdown::Both);
+        self.reader.get_ref().leave();
     }
+}
+
+fn tcp(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
 }
 
 impl Response {

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 
 use super::client::{Client, Response};
-use super::program::{Program, program};
+use super::program::{Program, program_under};
 use super::upstream::Upstream;
 
 /// The two tenants' tokens: `alpha`'s and `beta`'s.
@@ -13,11 +13,13 @@ pub const TOKENS: [&str; 2] = ["token-of-alpha-0123456789abcdefghij", "token-of-
 pub const KEYS: [&str; 2] = ["upstream-key-of-alpha", "upstream-key-of-beta"];
 
 /// A configuration: the smallest that serves two tenants, and what a test adds.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct Config {
     sections: Vec<(String, String)>,
     tenants: [String; 2],
+    more: String,
     environment: Vec<(String, String)>,
+    starter: Vec<String>,
 }
 
 impl Config {
@@ -31,6 +33,18 @@ impl Config {
     pub fn tenant(mut self, place: usize, lines: &str) -> Self {
         self.tenants[place] += lines;
         self.tenants[place] += "\n";
+        self
+    }
+
+    /// Adds text to the end of the file, as further tenants.
+    pub fn and(mut self, text: &str) -> Self {
+        self.more += text;
+        self
+    }
+
+    /// Has the program started by another, as `["prlimit", "--nofile=99"]`, which becomes it.
+    pub fn under(mut self, starter: &[&str]) -> Self {
+        self.starter = starter.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
@@ -73,7 +87,7 @@ impl Config {
             }
             text += lines;
         }
-        text
+        text + &self.more
     }
 
     /// Starts the program with this configuration.
@@ -99,7 +113,8 @@ impl Gateway {
 
     pub fn start(config: &Config, upstream: SocketAddr) -> Self {
         let file = write_config(&config.text(upstream));
-        let mut command = program(&["serve", "--config", file.path().to_str().expect("UTF-8")]);
+        let arguments = ["serve", "--config", file.path().to_str().expect("UTF-8")];
+        let mut command = program_under(&config.starter, &arguments);
         command.envs(config.environment.iter().cloned());
         let process = Program::start(&mut command);
         let data = listener(&process, "data");
@@ -114,7 +129,7 @@ impl Gateway {
 
     /// Replaces its configuration file, and has it reloaded.
     pub fn reload(&self, config: &Config) -> Response {
-        self.rewrite(&config.text(self.upstream));
+        self.rewrite(config.text(self.upstream));
         self.post_reload()
     }
 
@@ -151,18 +166,37 @@ impl Gateway {
         Client::connect(self.admin).get(path, "", &[]).read()
     }
 
+    /// Has the admin plane purge.
+    pub fn delete(&self, path: &str) -> Response {
+        Client::connect(self.admin).request("DELETE", path, "", &[]).read()
+    }
+
     /// The value of a series, as `cache_requests_total{outcome="hit",tenant="alpha"}`.
     pub fn metric(&self, series: &str) -> f64 {
         let text = self.admin("/metrics").text();
-        let name = format!("credira_gateway_{series} ");
-        let line = text.lines().find_map(|line| line.strip_prefix(&name));
-        line.unwrap_or_else(|| panic!("no {series} in\n{text}")).parse().expect("a number")
+        let value = value_in(&text, &format!("credira_gateway_{series}"));
+        value.unwrap_or_else(|| panic!("no {series} in\n{text}"))
+    }
+
+    /// The value of a series that need not be there yet.
+    pub fn metric_or_0(&self, series: &str) -> f64 {
+        value_in(&self.admin("/metrics").text(), &format!("credira_gateway_{series}")).unwrap_or(0.0)
+    }
+
+    /// What the process says of itself, as `open_fds`.
+    pub fn process_metric(&self, name: &str) -> f64 {
+        value_in(&self.admin("/metrics").text(), &format!("process_{name}")).expect("there from the start")
     }
 
     /// The lookups of `alpha` with this outcome.
     pub fn outcomes(&self, outcome: &str) -> f64 {
         self.metric(&format!("cache_requests_total{{outcome=\"{outcome}\",tenant=\"alpha\"}}"))
     }
+}
+
+fn value_in(metrics: &str, series: &str) -> Option<f64> {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.map(|value| value.parse().expect("a number"))
 }
 
 /// Writes a configuration to a file of its own.
@@ -172,7 +206,8 @@ pub fn write_config(text: &str) -> tempfile::NamedTempFile {
     file
 }
 
-fn listener(process: &Program, plane: &str) -> SocketAddr {
+/// Waits for a listener of a plane, and gives its address.
+pub fn listener(process: &Program, plane: &str) -> SocketAddr {
     let line = process.err_line("about a listener", |line| {
         line.contains("\"message\":\"listening\"") && line.contains(&format!("\"plane\":\"{plane}\""))
     });

@@ -1,14 +1,20 @@
 //! The one harness: the real program on free ports, an upstream that does as it is told, and a client
 //! that sends exactly what a test says.
 
+mod certificates;
 mod client;
 mod gateway;
+mod http2;
 mod program;
+mod raw;
 mod upstream;
 
+pub use certificates::{Authority, Certified, Validity};
 pub use client::{Client, Response};
-pub use gateway::{Config, Gateway, KEYS, TOKENS, write_config};
-pub use program::{Finished, Program, program};
+pub use gateway::{Config, Gateway, KEYS, TOKENS, listener, write_config};
+pub use http2::{Http2Upstream, look_up_at_once, runtime};
+pub use program::{Finished, Program, program, program_under};
+pub use raw::{Proxy, Says};
 pub use upstream::{Act, Gate, Seen, Upstream, call, call_reply, reply};
 
 use std::time::{Duration, Instant};

@@ -14,6 +14,16 @@ pub fn program(arguments: &[&str]) -> Command {
     command
 }
 
+/// As [`program`], but started by another one, if there is any, which is to become it.
+pub fn program_under(starter: &[String], arguments: &[&str]) -> Command {
+    let own = program(arguments);
+    let Some((first, rest)) = starter.split_first() else { return own };
+    let mut command = Command::new(first);
+    command.args(rest).arg(own.get_program()).args(arguments);
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdin(Stdio::null());
+    command
+}
+
 /// How a command ended.
 #[derive(Debug)]
 pub struct Finished {
@@ -67,6 +77,14 @@ impl Program {
         out.collect(child.stdout.take().expect("piped"));
         err.collect(child.stderr.take().expect("piped"));
         Self { child, out, err }
+    }
+
+    /// Starts with a standard output of the test's own.
+    pub fn start_over(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("starts");
+        let err = Lines::default();
+        err.collect(child.stderr.take().expect("piped"));
+        Self { child, out: Lines::default(), err }
     }
 
     /// Starts without reading what it writes on standard error.

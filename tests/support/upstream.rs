@@ -1,12 +1,13 @@
 //! An upstream that does as it is told, byte by byte, and remembers what it saw.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use credira_gateway::mock::Contract;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::{PATIENCE, eventually};
 
@@ -121,6 +122,18 @@ impl Upstream {
     }
 
     pub fn scripted(script: impl Fn(&Seen) -> Vec<Act> + Send + Sync + 'static) -> Self {
+        Self::start(None, script)
+    }
+
+    /// As [`contract`](Self::contract), over TLS.
+    pub fn over_tls(tls: Arc<ServerConfig>) -> Self {
+        Self::start(Some(tls), |seen| call_reply(seen.id(), &[]))
+    }
+
+    fn start(
+        tls: Option<Arc<ServerConfig>>,
+        script: impl Fn(&Seen) -> Vec<Act> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let address = listener.local_addr().expect("bound");
         let shared = Arc::new(Shared {
@@ -133,7 +146,18 @@ impl Upstream {
             for stream in listener.incoming().map_while(Result::ok) {
                 let shared = Arc::clone(&accepting);
                 let connection = shared.connections.fetch_add(1, Ordering::SeqCst);
-                std::thread::spawn(move || serve(&shared, stream, connection));
+                let tls = tls.clone();
+                std::thread::spawn(move || {
+                    let _ = stream.set_nodelay(true);
+                    match tls {
+                        None => serve(&shared, &stream, &stream, connection),
+                        Some(tls) => {
+                            let session = ServerConnection::new(tls).expect("TLS");
+                            let sealed = StreamOwned::new(session, &stream);
+                            serve(&shared, sealed, &stream, connection);
+                        }
+                    }
+                });
             }
         });
         Self { address, shared }
@@ -169,8 +193,7 @@ impl Upstream {
     }
 }
 
-fn serve(shared: &Shared, stream: TcpStream, connection: usize) {
-    let _ = stream.set_nodelay(true);
+fn serve(shared: &Shared, stream: impl Read + Write, socket: &TcpStream, connection: usize) {
     let mut reader = BufReader::new(stream);
     while let Some((method, target, headers)) = read_head(&mut reader) {
         let seen = {
@@ -191,7 +214,7 @@ fn serve(shared: &Shared, stream: TcpStream, connection: usize) {
                 Act::Wait(gate) => gate.wait(),
                 Act::Close => return,
                 Act::Reset => {
-                    let socket = socket2::SockRef::from(reader.get_ref());
+                    let socket = socket2::SockRef::from(socket);
                     let _ = socket.set_linger(Some(Duration::ZERO));
                     return;
                 }
@@ -202,7 +225,7 @@ fn serve(shared: &Shared, stream: TcpStream, connection: usize) {
 
 type Head = (String, String, Vec<(String, String)>);
 
-fn read_head(reader: &mut BufReader<TcpStream>) -> Option<Head> {
+fn read_head(reader: &mut impl BufRead) -> Option<Head> {
     let mut line = || {
         let mut line = String::new();
         reader.read_line(&mut line).ok().filter(|read| *read > 0)?;

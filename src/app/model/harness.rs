@@ -51,7 +51,7 @@ impl Transport for Script {
         let path = head.uri.path().to_owned();
         self.0.lock().unwrap().push(Pending { number: 0, headers: head.headers, path, answer });
         Box::pin(async move {
-            match tokio::time::timeout_at(bounds.deadline, answered).await {
+            match tokio::time::timeout_at(bounds.deadline.for_timer(), answered).await {
                 Ok(answered) => answered.unwrap_or(Err(Broken::Reset)),
                 Err(_) => Err(Broken::Timeout),
             }
@@ -209,7 +209,7 @@ impl Harness {
         let request = request.body(Empty::<Bytes>::new()).unwrap();
         let gateway = Arc::clone(&self.indoors.gateway);
         let task = tokio::spawn(async move {
-            let (head, body) = gateway.respond(Peer(None), &request).await.into_parts();
+            let (head, body) = gateway.respond(Peer(None), request).await.into_parts();
             let body = body.collect().await.map_or_else(|never| match never {}, |body| body.to_bytes());
             Saw { status: head.status.as_u16(), headers: head.headers, body }
         });
@@ -294,7 +294,7 @@ impl Harness {
                 if let (Some((least, most)), None) = (known.own_bounds(), known.own_lifetime) {
                     let reckoning =
                         Reckoning::of(&stored.facts, &self.indoors.world.settings.cache, clock::now());
-                    let chosen = i64::try_from(reckoning.lifetime.as_millis()).unwrap();
+                    let chosen = i64::try_from(reckoning.lifetime().as_millis()).unwrap();
                     if !(least..=most).contains(&chosen) {
                         return Err(format!("a lifetime of {chosen} ms is not within {least} and {most}"));
                     }

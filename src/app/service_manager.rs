@@ -1,0 +1,123 @@
+//! What the service manager is told: `sd_notify(3)`, as systemd's `Type=notify` and
+//! `Type=notify-reload` expect it. Without a manager, every call is nothing.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+
+/// How long a manager may take to make room for a message.
+const SEND_LIMIT: Duration = Duration::from_secs(1);
+
+/// The shortest pause between signs of life.
+const SHORTEST_PULSE: Duration = Duration::from_millis(1);
+
+/// The service manager, if there is one.
+#[derive(Debug, Clone)]
+pub struct ServiceManager {
+    /// Its socket: a path, or a name behind an `@`.
+    socket: Option<Arc<OsStr>>,
+    /// How long the manager waits for a sign of life before it ends the process, if it waits for any.
+    watchdog: Option<Duration>,
+}
+
+/// How a reload ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reloaded {
+    /// The new configuration is in force.
+    Done,
+    /// It was refused.
+    Refused,
+}
+
+impl ServiceManager {
+    /// The one that the environment names.
+    pub fn of_environment() -> Self {
+        let socket = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty());
+        let watchdog = sd_notify::watchdog_enabled().filter(|patience| !patience.is_zero());
+        Self { watchdog: watchdog.filter(|_| socket.is_some()), socket: socket.map(OsString::into) }
+    }
+
+    /// The start is over.
+    pub async fn ready(&self, tenants: usize) {
+        self.tell(|| [NotifyState::Ready.to_string(), status(&serving(tenants))]).await;
+    }
+
+    /// A reload begins. [`reloaded`](Self::reloaded) must follow.
+    pub async fn reloading(&self) {
+        self.tell(|| {
+            let now = NotifyState::monotonic_usec_now();
+            // Without a clock the manager takes the message's own time.
+            let now = now.map(|now| now.to_string()).unwrap_or_default();
+            [NotifyState::Reloading.to_string(), now, status("Reloading the configuration")]
+        })
+        .await;
+    }
+
+    /// A reload has ended: the gateway serves `tenants`.
+    pub async fn reloaded(&self, how: Reloaded, tenants: usize) {
+        let end = match how {
+            Reloaded::Done => "",
+            Reloaded::Refused => "; the last reload was refused, the log says why",
+        };
+        self.tell(|| [NotifyState::Ready.to_string(), status(&(serving(tenants) + end))]).await;
+    }
+
+    /// The end has begun, and may take this long.
+    pub async fn stopping(&self, within: Duration) {
+        self.tell(|| {
+            let within = u32::try_from(within.as_micros()).unwrap_or(u32::MAX);
+            let extended = NotifyState::ExtendTimeoutUsec(within).to_string();
+            [NotifyState::Stopping.to_string(), extended, status("Finishing the requests under way")]
+        })
+        .await;
+    }
+
+    /// Gives signs of life, twice in the time that the manager waits for one, for as long as tasks run
+    /// at all.
+    pub async fn reassure(self) {
+        let Some(patience) = self.watchdog else { return };
+        let mut pulse = tokio::time::interval((patience / 2).max(SHORTEST_PULSE));
+        loop {
+            pulse.tick().await;
+            self.tell(|| [NotifyState::Watchdog.to_string()]).await;
+        }
+    }
+
+    async fn tell<const LINES: usize>(&self, lines: impl FnOnce() -> [String; LINES]) {
+        let Some(socket) = &self.socket else { return };
+        if let Err(error) = send(socket, &lines().join("\n")).await {
+            tracing::warn!(
+                error = %error.kind(),
+                "cannot notify the service manager, which may take this process for one that hangs: check NOTIFY_SOCKET"
+            );
+        }
+    }
+}
+
+/// Sends without blocking the thread, unlike the library, which also knows no names behind an `@`.
+async fn send(name: &OsStr, message: &str) -> io::Result<()> {
+    let socket = UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    match name.as_bytes() {
+        [b'@', name @ ..] => socket.connect_addr(&SocketAddr::from_abstract_name(name)?)?,
+        _ => socket.connect(name)?,
+    }
+    let socket = tokio::net::UnixDatagram::from_std(socket)?;
+    tokio::time::timeout(SEND_LIMIT, socket.send(message.as_bytes())).await??;
+    Ok(())
+}
+
+fn status(text: &str) -> String {
+    NotifyState::Status(text).to_string()
+}
+
+fn serving(tenants: usize) -> String {
+    let s = if tenants == 1 { "" } else { "s" };
+    format!("Serving {tenants} tenant{s}")
+}

@@ -1,0 +1,119 @@
+//! The upstream's name, looked up for each new connection: nothing is remembered, neither an address
+//! nor that there was none. The system's own resolver may remember; that is its business.
+
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use hyper_util::client::legacy::connect::dns::Name;
+use tokio::sync::Semaphore;
+use tower::Service;
+
+/// Lookups at once. While a name server is silent, each holds a thread of the runtime's blocking pool
+/// for half a minute, and reloads need that pool, too.
+const MOST_AT_ONCE: usize = 8;
+
+/// Looks names up.
+#[derive(Clone)]
+pub struct Names {
+    look_up: Arc<LookUp>,
+    turns: Arc<Semaphore>,
+}
+
+/// Blocks until the addresses of a host are known.
+type LookUp = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
+
+impl Names {
+    /// As the system does it.
+    pub fn of_system() -> Self {
+        Self::with(|host| (host, 0).to_socket_addrs().map(Iterator::collect))
+    }
+
+    fn with(look_up: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Self {
+        Self { look_up: Arc::new(look_up), turns: Arc::new(Semaphore::new(MOST_AT_ONCE)) }
+    }
+}
+
+impl Service<Name> for Names {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, host: Name) -> Self::Future {
+        let Self { look_up, turns } = self.clone();
+        Box::pin(async move {
+            // The semaphore is never closed.
+            let turn = turns.acquire_owned().await.map_err(io::Error::other)?;
+            let looking = tokio::task::spawn_blocking(move || {
+                // Held until the thread is free again, even if nobody waits any more.
+                let _turn = turn;
+                look_up(host.as_str())
+            });
+            Ok(looking.await.map_err(io::Error::other)??.into_iter())
+        })
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Names that a test makes up.
+    pub fn made_up(look_up: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Names {
+        Names::with(look_up)
+    }
+
+    fn name() -> Name {
+        "upstream.test".parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_lookup_is_made_anew() {
+        let asked = AtomicUsize::new(0);
+        let mut names = Names::with(move |host| {
+            assert_eq!(host, "upstream.test");
+            match asked.fetch_add(1, Ordering::SeqCst) {
+                0 => Err(io::ErrorKind::NotFound.into()),
+                n => Ok(vec![SocketAddr::from(([127, 0, 0, u8::try_from(n).unwrap()], 0))]),
+            }
+        });
+        assert!(names.call(name()).await.is_err());
+        for last in 1..3 {
+            let found: Vec<_> = names.call(name()).await.unwrap().collect();
+            assert_eq!(found, [SocketAddr::from(([127, 0, 0, last], 0))]);
+        }
+    }
+
+    #[tokio::test]
+    async fn f14_a_silent_name_server_holds_only_so_many_threads() {
+        let (begun, begins) = mpsc::channel();
+        let (answer, answers) = mpsc::channel::<()>();
+        let answers = std::sync::Mutex::new(answers);
+        let mut names = Names::with(move |_| {
+            begun.send(()).unwrap();
+            let _ = answers.lock().unwrap().recv();
+            Ok(Vec::new())
+        });
+        for _ in 0..3 * MOST_AT_ONCE {
+            let given_up = tokio::time::timeout(Duration::from_millis(1), names.call(name())).await;
+            assert!(given_up.is_err(), "it waits off the runtime");
+        }
+        for _ in 0..MOST_AT_ONCE {
+            begins.recv_timeout(Duration::from_secs(10)).unwrap();
+        }
+        assert!(begins.recv_timeout(Duration::from_millis(50)).is_err(), "one thread too many");
+        drop(answer);
+        assert!(names.call(name()).await.is_ok());
+    }
+}
