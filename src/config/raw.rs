@@ -197,7 +197,8 @@ pub struct Limits {
     /// Lookups waiting for a fetch, all tenants together; one more is a 503. Hits are not counted.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_in_flight: u32,
-    /// Client connections; further ones wait to be accepted.
+    /// Client connections; further ones wait to be accepted. Fewer, with a warning, where the limit of open
+    /// files has no room for so many.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections: u32,
     /// From the first byte of a request to the end of its head, and from a new connection to its
@@ -282,7 +283,8 @@ pub enum AccessLog {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Shutdown {
-    /// How long connections are still taken after SIGTERM, while readiness already says no.
+    /// How long connections are still taken after SIGTERM, while readiness already says no and answers
+    /// tell their clients that the connection ends.
     pub grace: Span,
     /// How long requests under way may take after SIGTERM.
     pub drain_timeout: Span,

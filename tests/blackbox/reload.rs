@@ -419,13 +419,3 @@ fn a_lookup_that_waits_keeps_the_deadline_that_it_began_with() {
     gate.open();
     assert_eq!(client.read().status, 200);
 }
-
-#[test]
-fn the_end_follows_a_reload() {
-    let upstream = Upstream::contract();
-    let mut gateway = Gateway::plain(&upstream);
-    reloaded(&gateway, &Config::default().with("shutdown", "drain_timeout = \"7s\""));
-    gateway.process.signal("TERM");
-    gateway.process.err_line("about the drain", |line| line.contains("\"drain_timeout_seconds\":7.0"));
-    assert_eq!(gateway.process.wait().code(), Some(0));
-}
