@@ -9,8 +9,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
     clippy::disallowed_methods,
     reason = "a test that fails must stop, and tests may read the clock"
 )]
