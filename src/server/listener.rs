@@ -27,6 +27,32 @@ pub(super) enum Socket {
 /// An accepted connection, before TLS.
 pub type Plain = Either<TcpStream, UnixStream>;
 
+/// An accepted connection that belongs to no runtime, on its way to another one.
+pub enum Loose {
+    /// Over TCP.
+    Tcp(std::net::TcpStream),
+    /// Over a Unix socket.
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Loose {
+    /// Takes a connection away from the current runtime.
+    pub fn from(stream: Plain) -> io::Result<Self> {
+        Ok(match stream {
+            Either::Left(stream) => Self::Tcp(stream.into_std()?),
+            Either::Right(stream) => Self::Unix(stream.into_std()?),
+        })
+    }
+
+    /// Gives it to the current runtime.
+    pub fn settle(self) -> io::Result<Plain> {
+        Ok(match self {
+            Self::Tcp(stream) => Either::Left(TcpStream::from_std(stream)?),
+            Self::Unix(stream) => Either::Right(UnixStream::from_std(stream)?),
+        })
+    }
+}
+
 /// Who is on the other side: an address, or nobody in particular for a Unix socket.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub Option<SocketAddr>);

@@ -152,7 +152,7 @@ impl Upstream {
             base_url: &self.parts.settings.base_url,
             paused_for: self.pause.left(now),
             breaker: leave::lock(&self.breaker).state_label(now),
-            budget: self.parts.budget.as_ref().map(|budget| budget.left_now()),
+            budget: self.parts.budget.as_ref().map(|budget| budget.left(now)),
             free_connections: self.permits.available_permits(),
         }
     }
@@ -212,7 +212,7 @@ impl Upstream {
         if let Some(retry_after) = leave::lock(&self.breaker).refuses(now) {
             return Err(Failure::Unavailable { retry_after });
         }
-        match self.parts.budget.as_ref().map(|budget| budget.look()) {
+        match self.parts.budget.as_ref().map(|budget| budget.look(clock::now())) {
             Some(Err(spent)) => Err(self.over_budget(spent)),
             Some(Ok(_)) | None => Ok(()),
         }
@@ -237,10 +237,10 @@ impl Upstream {
     fn charge(&self, urgency: Urgency) -> Result<(), Failure> {
         let Some(budget) = &self.parts.budget else { return Ok(()) };
         let reserve = budget.rate().burst.get() / 4;
-        if urgency == Urgency::Background && budget.left_now().remaining <= reserve {
+        if urgency == Urgency::Background && budget.left(clock::now()).remaining <= reserve {
             return Err(Failure::Budget { retry_after: budget.rate().interval });
         }
-        budget.take().map(|_| ()).map_err(|spent| self.over_budget(spent))
+        budget.take(clock::now()).map(|_| ()).map_err(|spent| self.over_budget(spent))
     }
 
     fn over_budget(&self, spent: Spent) -> Failure {
@@ -346,7 +346,7 @@ impl Upstream {
         };
         // It goes upstream, so it is paid for; but the caller must not fail for it.
         if let Some(budget) = &self.parts.budget {
-            let _ = budget.take();
+            let _ = budget.take(clock::now());
         }
         let result = self.send(ask, &next, deadline).await;
         if is_rejected(&result) {
