@@ -22,7 +22,9 @@ pub struct Instant(u64);
 pub fn now() -> Instant {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     // Neither is ever negative on this clock.
-    Instant(now.tv_sec.cast_unsigned().saturating_mul(1_000_000_000).saturating_add(now.tv_nsec.cast_unsigned()))
+    Instant(
+        now.tv_sec.cast_unsigned().saturating_mul(1_000_000_000).saturating_add(now.tv_nsec.cast_unsigned()),
+    )
 }
 
 /// Now, on tokio's clock, which a test may pause and move by hand.

@@ -13,6 +13,7 @@ use super::listeners::{Bound, Listeners};
 use super::reload::{Reloader, Source, Subjects};
 use super::service_manager::ServiceManager;
 use super::signals::{Signal, Signals};
+use super::sweep::sweep;
 use crate::admin::{Admin, Health, Rules, State};
 use crate::clock::{self, WallClock};
 use crate::config::{Address, Settings, Shutdown};
@@ -121,6 +122,7 @@ impl App {
         let data = listeners.serve(bound, &drain, &admin_drain);
         gateway.tasks.spawn(Arc::clone(&reloader).watch());
         gateway.tasks.spawn(manager.clone().reassure());
+        gateway.tasks.spawn(sweep(Arc::clone(&gateway)));
         health.set(State::Ready);
         manager.ready(tenants).await;
         Ok(Self { gateway, reloader, health, drain, admin_drain, manager, data, admin: admin_address })
@@ -179,7 +181,7 @@ impl App {
         }
         self.admin_drain.begin();
         self.admin_drain.finish(LAST_WORDS).await;
-        tracing::info!("drained");
+        tracing::info!("drained: the process ends now");
     }
 }
 

@@ -110,7 +110,7 @@ impl Asker {
         } else {
             body
         };
-        let mut response = Response::new(AnswerBody::new(body, record.answered(status)));
+        let mut response = Response::new(AnswerBody::new(body, record.answered(status, refused)));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response

@@ -74,7 +74,10 @@ impl Limiter {
     /// Takes one cell, or says when there will be one.
     pub fn take(&self, now: Instant) -> Result<Left, Spent> {
         self.hand.show(now);
-        self.cells.check().map(|state| self.left_of(state.remaining_burst_capacity())).map_err(|until| self.spent(&until))
+        self.cells
+            .check()
+            .map(|state| self.left_of(state.remaining_burst_capacity()))
+            .map_err(|until| self.spent(&until))
     }
 
     /// As [`take`](Self::take), without taking any: what is left, or when there will be something.
@@ -234,7 +237,11 @@ mod tests {
     async fn an_idle_limiter_never_grants_more_than_its_burst() {
         let limiter = limiter(10, 2);
         after(3_600_000).await;
-        assert!(limiter.take(clock::now()).is_ok() && limiter.take(clock::now()).is_ok() && limiter.take(clock::now()).is_err());
+        assert!(
+            limiter.take(clock::now()).is_ok()
+                && limiter.take(clock::now()).is_ok()
+                && limiter.take(clock::now()).is_err()
+        );
     }
 
     #[tokio::test(start_paused = true)]

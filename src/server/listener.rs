@@ -3,12 +3,15 @@
 use std::io;
 use std::net::SocketAddr;
 
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio_util::either::Either;
 
 use super::inherited::Inherited;
 use super::socket_file::SocketFile;
 use crate::config::Address;
+
+/// Clients that may wait in the kernel to be accepted, if it allows so many (`somaxconn`).
+const QUEUE: u32 = 4096;
 
 /// A bound socket.
 pub struct Listener {
@@ -75,7 +78,7 @@ impl Listener {
     async fn bind(address: &Address) -> io::Result<Self> {
         match address {
             Address::Tcp(wanted) => {
-                let socket = TcpListener::bind(wanted).await?;
+                let socket = listen_on(*wanted)?;
                 let bound = socket.local_addr()?;
                 Ok(Self { _file: None, socket: Socket::Tcp(socket), address: Address::Tcp(bound) })
             }
@@ -107,4 +110,13 @@ impl Listener {
             }
         }
     }
+}
+
+/// As [`TcpListener::bind`], which leaves room for 128 in the queue: a burst of more, or a moment at
+/// the cap, would cost those behind them a second or three.
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(QUEUE)
 }

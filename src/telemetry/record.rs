@@ -13,7 +13,7 @@ use super::tenant::TenantMetrics;
 use super::trace_context::TraceContext;
 use crate::clock::{self, Instant};
 use crate::config::{AccessLog, Log};
-use crate::domain::{CallId, Outcome, RequestId, RouteLabel, Story, TenantName, method_label};
+use crate::domain::{CallId, Outcome, Refusal, RequestId, RouteLabel, Story, TenantName, method_label};
 
 /// What records are written to.
 pub struct Telemetry {
@@ -98,6 +98,7 @@ struct Line {
     trace: Option<TraceContext>,
     call: Option<CallId>,
     detail: Option<&'static str>,
+    refusal: Option<Refusal>,
     method: &'static str,
     version: &'static str,
     peer: Option<SocketAddr>,
@@ -132,12 +133,12 @@ impl Record {
         self.tally.as_ref().map_or_else(clock::now, |tally| tally.started)
     }
 
-    /// The request is answered with this status. `None` if it was before.
-    pub fn answered(mut self, status: StatusCode) -> Option<Closing> {
-        self.close(status)
+    /// The request is answered with this status, or refused with it. `None` if it was before.
+    pub fn answered(mut self, status: StatusCode, refusal: Option<Refusal>) -> Option<Closing> {
+        self.close(status, refusal)
     }
 
-    fn close(&mut self, status: StatusCode) -> Option<Closing> {
+    fn close(&mut self, status: StatusCode, refusal: Option<Refusal>) -> Option<Closing> {
         let tally = self.tally.take()?;
         let line = tally.telemetry.wants_line(status).then(|| {
             Box::new(Line {
@@ -145,6 +146,7 @@ impl Record {
                 trace: self.trace.take(),
                 call: self.call,
                 detail: self.story.and_then(|story| story.detail()),
+                refusal,
                 method: self.method,
                 version: self.version,
                 peer: self.peer,
@@ -165,7 +167,7 @@ const CLIENT_LEFT: StatusCode = match StatusCode::from_u16(499) {
 /// The handler of a client that left drops its record.
 impl Drop for Record {
     fn drop(&mut self) {
-        drop(self.close(CLIENT_LEFT));
+        drop(self.close(CLIENT_LEFT, None));
     }
 }
 
@@ -192,6 +194,12 @@ impl Drop for Closing {
 }
 
 impl Closing {
+    /// The code of the gateway's own refusal, or the status of an upstream's failure that was passed on.
+    fn error_type(&self, refusal: Option<Refusal>) -> Option<&str> {
+        let passed_on = || self.status.is_server_error().then(|| self.status.as_str());
+        refusal.map(|refusal| refusal.code()).or_else(passed_on)
+    }
+
     /// Field names are OpenTelemetry's where it has one.
     #[cold]
     fn write(&self, line: &Line, seconds: f64) {
@@ -205,6 +213,7 @@ impl Closing {
                     http.route = (self.route == RouteLabel::Call).then_some("/v1/calls/{id}"),
                     http.response.status_code = self.status.as_u16(),
                     http.server.request.duration = seconds,
+                    "error.type" = self.error_type(line.refusal),
                     network.protocol.version = line.version,
                     network.peer.address = line.peer.map(|peer| tracing::field::display(peer.ip())),
                     call = line.call.map(|id| self.tally.telemetry.call_for_log(&id)),

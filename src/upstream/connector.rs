@@ -24,6 +24,7 @@ use tokio_util::either::Either;
 use tower::Service;
 
 use super::names::Names;
+use super::unreachable::{Teller, Through, Unreachable};
 use crate::clock::{self, Instant};
 use crate::config::{Proxy, Upstream as Settings};
 
@@ -41,6 +42,7 @@ pub struct Connector {
     tls: Option<TlsConnector>,
     timeout: Duration,
     lifetime: Duration,
+    teller: Teller,
 }
 
 /// How bytes reach the upstream.
@@ -49,6 +51,15 @@ enum Way {
     Direct(HttpConnector<Names>),
     /// Through a proxy that was asked to `CONNECT`.
     Tunnel(Tunnel<HttpConnector<Names>>),
+}
+
+impl Way {
+    const fn leads_through(&self) -> Through {
+        match self {
+            Self::Direct(_) => Through::Nobody,
+            Self::Tunnel(_) => Through::Proxy,
+        }
+    }
 }
 
 /// Why there is no connection.
@@ -111,7 +122,13 @@ impl Connector {
             }
         };
         let tls = if settings.base_url.is_plaintext() { None } else { Some(verifying(settings)?) };
-        Ok(Self { way, tls, timeout: settings.connect_timeout, lifetime: LIFETIME })
+        Ok(Self {
+            way,
+            tls,
+            timeout: settings.connect_timeout,
+            lifetime: LIFETIME,
+            teller: Teller::default(),
+        })
     }
 
     async fn open(way: Way, tls: Option<TlsConnector>, target: Uri) -> Result<Stream, Failed> {
@@ -145,30 +162,26 @@ impl Service<Uri> for Connector {
     fn call(&mut self, target: Uri) -> Self::Future {
         let opening = Self::open(self.way.clone(), self.tls.clone(), target);
         let Self { timeout, lifetime, .. } = *self;
+        let (teller, through) = (self.teller.clone(), self.way.leads_through());
         Box::pin(async move {
-            match tokio::time::timeout(timeout, opening).await {
-                Ok(Ok(stream)) => Ok(TokioIo::new(Watched { stream, traffic: Traffic::new(lifetime) })),
-                Ok(Err(Failed(cause))) if is_timeout(&*cause) => Err(ConnectError::Timeout),
-                Ok(Err(Failed(cause))) => {
-                    tracing::debug!(error = %cause, "cannot connect to the upstream");
-                    Err(ConnectError::Failed(cause))
+            let Failed(cause) = match tokio::time::timeout(timeout, opening).await {
+                Ok(Ok(stream)) => {
+                    return Ok(TokioIo::new(Watched { stream, traffic: Traffic::new(lifetime) }));
                 }
-                Err(_) => Err(ConnectError::Timeout),
+                Ok(Err(failed)) => failed,
+                Err(_) => Failed(io::Error::from(io::ErrorKind::TimedOut).into()),
+            };
+            tracing::debug!(error = %cause, "cannot connect to the upstream");
+            let why = Unreachable::of(&*cause, through);
+            teller.tell(why);
+            // One address may have taken too long, or all of connecting.
+            if why == Unreachable::Silent {
+                Err(ConnectError::Timeout)
+            } else {
+                Err(ConnectError::Failed(cause))
             }
         })
     }
-}
-
-/// Whether an address, rather than the whole of connecting, took too long.
-fn is_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 /// Trusts what browsers trust, and the configuration's own roots; offers HTTP/2 and HTTP/1.1.

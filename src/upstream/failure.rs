@@ -1,6 +1,9 @@
 //! Why a fetch has no answer, and what that means to the client, the cache, the breaker and the metrics.
 
+use std::fmt;
 use std::time::Duration;
+
+use http::StatusCode;
 
 use super::breaker::Health;
 use super::transport::Broken;
@@ -92,6 +95,37 @@ impl Failure {
             | Self::Paused { .. }
             | Self::Budget { .. }
             | Self::Unbuildable => Health::Unknown,
+        }
+    }
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy)]
+pub enum Ending {
+    /// With an answer.
+    Answered(StatusCode),
+    /// Without.
+    Failed(Failure),
+}
+
+impl Ending {
+    /// What it says about the upstream.
+    pub fn health(self) -> Health {
+        match self {
+            Self::Answered(status) if status.is_server_error() => Health::Bad,
+            Self::Answered(_) => Health::Good,
+            Self::Failed(failure) => failure.health(),
+        }
+    }
+}
+
+/// As the `code` label has it.
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answered(status) => f.write_str(status.as_str()),
+            Self::Failed(Failure::Broken(broken)) => f.write_str(label(*broken).label()),
+            Self::Failed(_) => f.write_str("unsent"),
         }
     }
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::breaker::{Breaker, Health};
+use super::breaker::Breaker;
 use super::budget::RetryBudget;
-use super::failure::{self, Failure};
+use super::failure::{self, Ending, Failure};
 use super::key_ring::{KeyRing, Lent, Promotion};
 use super::leave::{self, Leave, UnderWay};
 use super::pause::{Pause, take_retry_after};
@@ -187,7 +187,7 @@ impl Upstream {
     }
 
     async fn attempt(&self, ask: &Ask, urgency: Urgency, deadline: Instant) -> Result<Fetched, Failure> {
-        self.look()?;
+        self.look(urgency)?;
         let _permit = self.permit(urgency, deadline).await?;
         // The wait may have been long: the breaker may have opened since, or the upstream said 429.
         let leave = self.ask_leave()?;
@@ -198,21 +198,22 @@ impl Upstream {
             result = self.send_with_next_key(ask, &lent, deadline, result).await;
         }
         leave.end(match &result {
-            Ok(fetched) if fetched.answer.status.is_server_error() => Health::Bad,
-            Ok(_) => Health::Good,
-            Err(failure) => failure.health(),
+            Ok(fetched) => Ending::Answered(fetched.answer.status),
+            Err(failure) => Ending::Failed(*failure),
         });
         result
     }
 
     /// Refuses at once what would only wait for a connection to be refused then. Takes nothing.
-    fn look(&self) -> Result<(), Failure> {
+    fn look(&self, urgency: Urgency) -> Result<(), Failure> {
         let now = clock::now();
         self.check_pause(now)?;
         if let Some(retry_after) = leave::lock(&self.breaker).refuses(now) {
             return Err(Failure::Unavailable { retry_after });
         }
-        match self.parts.budget.as_ref().map(|budget| budget.look(clock::now())) {
+        // A renewal waits for nothing, and is charged at once.
+        let budget = self.parts.budget.as_ref().filter(|_| urgency == Urgency::Foreground);
+        match budget.map(|budget| budget.look(now)) {
             Some(Err(spent)) => Err(self.over_budget(spent)),
             Some(Ok(_)) | None => Ok(()),
         }

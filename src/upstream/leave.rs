@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::breaker::{Admission, Breaker, Change, Health};
+use super::failure::Ending;
 use crate::clock::{self, Instant};
 use crate::telemetry::TenantMetrics;
 
@@ -14,7 +15,7 @@ pub struct Leave<'a> {
     breaker: &'a Mutex<Breaker>,
     metrics: &'a TenantMetrics,
     admission: Admission,
-    health: Health,
+    ending: Option<Ending>,
 }
 
 impl<'a> Leave<'a> {
@@ -26,32 +27,35 @@ impl<'a> Leave<'a> {
     ) -> Result<Self, Duration> {
         match lock(breaker).admit(now) {
             Admission::Refuse { retry_after } => Err(retry_after),
-            admission => Ok(Self { breaker, metrics, admission, health: Health::Unknown }),
+            admission => Ok(Self { breaker, metrics, admission, ending: None }),
         }
     }
 
     /// Tells the breaker what came of it.
-    pub fn end(mut self, health: Health) {
-        self.health = health;
+    pub fn end(mut self, ending: Ending) {
+        self.ending = Some(ending);
     }
 }
 
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
         let mut breaker = lock(self.breaker);
-        let change = breaker.report(self.admission, self.health, clock::now());
+        let health = self.ending.map_or(Health::Unknown, Ending::health);
+        let change = breaker.report(self.admission, health, clock::now());
         self.metrics.upstream_breaker_open.set(breaker.is_open().into());
         drop(breaker);
         let tenant = self.metrics.name().as_str();
         match change {
             Some(Change::Opened) => tracing::warn!(
                 tenant,
+                last_failure = self.ending.map(tracing::field::display),
                 "the upstream keeps failing for this tenant: its breaker is open. Lookups are answered from the cache, \
-                 or 503; single requests will try whether it is back"
+                 or 503; single requests try whether it is back, so only the upstream or the way to it needs help"
             ),
-            Some(Change::Closed) => {
-                tracing::info!(tenant, "the upstream is back: the tenant's breaker is closed")
-            }
+            Some(Change::Closed) => tracing::info!(
+                tenant,
+                "the upstream is back: the tenant's breaker is closed and lookups go there again; nothing is left to do"
+            ),
             Some(Change::Reopened) => {
                 tracing::debug!(tenant, "the upstream still fails: the breaker stays open")
             }

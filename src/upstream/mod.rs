@@ -15,6 +15,7 @@ mod pause;
 mod request;
 mod retry;
 mod transport;
+mod unreachable;
 
 pub use connector::Connector;
 pub use failure::Failure;

@@ -1,6 +1,7 @@
 //! The upstream's name, looked up for each new connection: nothing is remembered, neither an address
 //! nor that there was none. The system's own resolver may remember; that is its business.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -15,6 +16,18 @@ use tower::Service;
 /// Lookups at once. While a name server is silent, each holds a thread of the runtime's blocking pool
 /// for half a minute, and reloads need that pool, too.
 const MOST_AT_ONCE: usize = 8;
+
+/// A name has no address, or nobody could be asked for it.
+#[derive(Debug)]
+pub struct NoAddress(pub io::Error);
+
+impl fmt::Display for NoAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl std::error::Error for NoAddress {}
 
 /// Looks names up.
 #[derive(Clone)]
@@ -39,10 +52,10 @@ impl Names {
 
 impl Service<Name> for Names {
     type Response = std::vec::IntoIter<SocketAddr>;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+    type Error = NoAddress;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, NoAddress>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), NoAddress>> {
         Poll::Ready(Ok(()))
     }
 
@@ -50,13 +63,14 @@ impl Service<Name> for Names {
         let Self { look_up, turns } = self.clone();
         Box::pin(async move {
             // The semaphore is never closed.
-            let turn = turns.acquire_owned().await.map_err(io::Error::other)?;
+            let turn = turns.acquire_owned().await.map_err(io::Error::other).map_err(NoAddress)?;
             let looking = tokio::task::spawn_blocking(move || {
                 // Held until the thread is free again, even if nobody waits any more.
                 let _turn = turn;
                 look_up(host.as_str())
             });
-            Ok(looking.await.map_err(io::Error::other)??.into_iter())
+            let found = looking.await.map_err(io::Error::other).and_then(|found| found);
+            Ok(found.map_err(NoAddress)?.into_iter())
         })
     }
 }

@@ -3,7 +3,8 @@
 use std::io::Read;
 
 use crate::support::{
-    Config, Finished, Gateway, KEYS, Program, TOKENS, Upstream, eventually, program, write_config,
+    Act, Authority, Client, Config, Finished, Gateway, KEYS, Program, Proxy, TOKENS, Upstream, eventually,
+    program, reply, write_config,
 };
 
 fn access_lines(gateway: &Gateway) -> Vec<serde_json::Value> {
@@ -46,11 +47,98 @@ fn an_access_line_tells_who_what_and_how_long() {
     assert_eq!(three["detail"], "not-completed");
     assert_eq!((four["tenant"].as_str(), four["http.response.status_code"].as_u64()), (Some("-"), Some(401)));
     assert_eq!(four.get("http.route"), None);
+    assert_eq!(four["error.type"], "UNAUTHORIZED");
+    assert!(one.get("error.type").is_none() && one["network.protocol.version"] == "1.1");
+    for absent in ["url.path", "url.full", "url.query", "user_agent.original", "server.address"] {
+        assert!(lines.iter().all(|line| line.get(absent).is_none()), "{absent} would be a client's words");
+    }
     assert!(
         one["call"].as_str().unwrap().len() == 16
             && one["call"] == two["call"]
             && one["call"] != three["call"]
     );
+}
+
+#[test]
+fn an_error_line_tells_which_of_its_kind() {
+    let upstream = Upstream::scripted(|seen| match seen.id() {
+        "call_500" => reply("500 X", &["Content-Type: application/json"], "{}"),
+        _ => vec![Act::Close],
+    });
+    let config = Config::default().with("upstream.retry", "max_attempts = 1");
+    let gateway = config.tenant(1, "rate_limit = { per_minute = 1, burst = 1 }").start(&upstream);
+    for (tenant, id) in [(0, "call_500"), (0, "call_reset"), (0, "nonsense"), (1, "nonsense"), (1, "call_1")]
+    {
+        gateway.get_as(tenant, id, &[]);
+    }
+    let kinds: Vec<_> = wait_for_lines(&gateway, 5)
+        .iter()
+        .map(|line| line["error.type"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(kinds, ["500", "UPSTREAM_ERROR", "INVALID_REQUEST", "INVALID_REQUEST", "RATE_LIMITED"]);
+}
+
+/// One line each: what happened, and what it means or what to do.
+#[test]
+fn every_turning_point_is_told_in_one_line() {
+    let upstream = Upstream::contract();
+    let config = || {
+        let breaker = "min_requests = 3\nopen_for = \"50ms\"";
+        let config = Config::default().with("upstream.breaker", breaker);
+        let config = config.with("upstream.retry", "max_attempts = 1").with("log", "access = \"off\"");
+        config.tenant(0, "upstream_key_next = { value = \"another\" }")
+    };
+    let mut gateway = config().start(&upstream);
+    let told = |words: &[&str]| {
+        let line = gateway.process.err_line(words[0], |line| words.iter().all(|word| line.contains(word)));
+        serde_json::from_str::<serde_json::Value>(&line).expect("one JSON object a line")
+    };
+    let start = told(&["\"message\":\"starting\"", "\"tenants\":2", "\"version\"", "\"revision\""]);
+    assert_eq!(start["upstream"], format!("http://{}", upstream.address()));
+    assert_eq!(start["config"], gateway.config_path().to_str().unwrap());
+    told(&["the secret stands in the file itself", "use { env", "tenants[0].upstream_key"]);
+    told(&["listening", "\"plane\":\"data\"", &gateway.data.to_string()]);
+    assert_eq!(gateway.reload(&config()).status, 200);
+    told(&["reloaded: new requests see the new configuration", "\"level\":\"INFO\""]);
+    gateway.rewrite("[cache]\nttl = \"soon\"\n");
+    assert_eq!(gateway.post_reload().status, 422);
+    told(&["not reloaded: the running configuration stays; mend the file and reload", "cache.ttl", ":2:7"]);
+    upstream.now(|seen| match seen.header("authorization") {
+        Some("Bearer another") => crate::support::call_reply(seen.id(), &[]),
+        _ => reply("401 X", &["Content-Type: application/json"], "{}"),
+    });
+    gateway.get("call_promoted");
+    told(&["took its other one", "remove the rejected key from the configuration", "\"tenant\":\"alpha\""]);
+    gateway.get_as(1, "call_rejected", &[]);
+    told(&["rejected this tenant's upstream_key", "until the key is replaced", "\"tenant\":\"beta\""]);
+    upstream.now(|_| reply("503 X", &["Content-Type: application/json"], "{}"));
+    for number in 0..5 {
+        gateway.get(&format!("call_{number}"));
+    }
+    let opened = told(&["its breaker is open", "503", "only the upstream or the way to it needs help"]);
+    assert_eq!((opened["last_failure"].as_str(), opened["tenant"].as_str()), (Some("503"), Some("alpha")));
+    upstream.now(|seen| crate::support::call_reply(seen.id(), &[]));
+    eventually("the breaker closes", || gateway.get("call_back").status == 200);
+    told(&["the upstream is back", "nothing is left to do"]);
+    gateway.process.signal("TERM");
+    let drain = told(&["draining: readiness is off", "then the process ends", "SIGTERM"]);
+    assert_eq!(drain["drain_timeout_seconds"], 30.0);
+    told(&["drained: the process ends now"]);
+    gateway.process.wait();
+}
+
+#[test]
+fn why_the_upstream_cannot_be_reached_is_told_once_with_what_to_do() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gateway = Gateway::start(&Config::default(), closed);
+    for number in 0..5 {
+        assert_eq!(gateway.get(&format!("call_{number}")).status, 502);
+    }
+    let is_it = |line: &str| line.contains("cannot connect to the upstream");
+    let line = gateway.process.err_line("about the upstream", is_it);
+    assert!(line.contains("nobody listens there") && line.contains("check upstream.base_url"), "{line}");
+    wait_for_lines(&gateway, 5);
+    assert_eq!(gateway.process.err().iter().filter(|line| is_it(line)).count(), 1);
 }
 
 #[test]
@@ -112,6 +200,57 @@ fn t70_and_t72_no_secret_no_body_and_no_id_is_ever_written() {
     for canary in ["canary", TOKENS[0], TOKENS[1], KEYS[0], KEYS[1], "+12025550143", "promised to pay"] {
         assert!(!log.contains(canary), "{canary} in\n{log}");
         assert!(!metrics.contains(canary), "{canary} in the metrics");
+    }
+}
+
+/// The same where TLS, a proxy with credentials and all that can go wrong with them are on the way.
+#[test]
+fn t70_no_secret_is_written_on_the_way_through_tls_and_a_proxy() {
+    const NAME: &str = "api.internal.test";
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let own = authority.certify(&["gateway.test"]);
+    let (cert, key) = own.write(folder.path());
+    let ca = authority.write(folder.path());
+    let good = Upstream::over_tls(authority.certify(&[NAME]).server(&[], None));
+    let strange =
+        Upstream::over_tls(authority.certify(&["canary-of-the-certificate.test"]).server(&[], None));
+    let (tokens, password) = (["canary-of-a-token-0123456789abcdefg", TOKENS[1]], "canary-of-the-proxy");
+    for (upstream, status) in [(&good, 200), (&strange, 502)] {
+        let proxy = Proxy::to(upstream.address());
+        let tls = format!("tls = {{ cert = \"{}\", key = \"{}\" }}", cert.display(), key.display());
+        let upstream_lines = format!("base_url = \"https://{NAME}\"\nca_file = \"{}\"", ca.display());
+        let config = Config::default()
+            .with("listen", &tls)
+            .with("upstream", &upstream_lines)
+            .with("log", "access = \"all\"\nlevel = \"trace\"")
+            .tenant(0, "tokens = [{ env = \"TOKEN\" }]\nupstream_key = { env = \"KEY\" }")
+            .env("TOKEN", tokens[0])
+            .env("KEY", "canary-of-the-key")
+            .env("HTTPS_PROXY", &format!("http://user:{password}@{}", proxy.address))
+            .env("RUST_LOG", "trace");
+        let gateway = Gateway::start(&config, upstream.address());
+        for id in ["call_canary", "call_canary", "nonsense-canary"] {
+            let mut client = Client::tls(gateway.data, authority.client(None, &[]), "gateway.test").unwrap();
+            let answer = client.get(&format!("/v1/calls/{id}"), tokens[0], &[]).read();
+            assert!([400, status].contains(&answer.status), "{answer:?}");
+        }
+        assert!(Client::tls(gateway.data, Authority::new().client(None, &[]), "gateway.test").is_err());
+        wait_for_lines(&gateway, 3);
+        let mut shown: Vec<String> = ["/metrics", "/readyz?verbose", "/api/v1/config", "/api/v1/stats"]
+            .iter()
+            .map(|path| gateway.admin(path).text())
+            .collect();
+        gateway.process.signal("TERM");
+        gateway.process.err_line("about the end", |line| line.contains("drained"));
+        let log = gateway.process.err().join("\n");
+        let private = std::fs::read_to_string(&key).unwrap();
+        let secret_line = private.lines().nth(1).unwrap();
+        shown.push(log.replace("canary-of-the-certificate", "named"));
+        for text in &shown {
+            for canary in ["canary", TOKENS[1], KEYS[1], secret_line, "promised to pay"] {
+                assert!(!text.contains(canary), "{canary} in\n{text}");
+            }
+        }
     }
 }
 
