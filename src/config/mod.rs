@@ -5,6 +5,7 @@
 //! All problems of a file are found at once. Knows nothing of what the settings are used for.
 
 mod check;
+mod defaults;
 mod document;
 mod memory_limit;
 mod problem;
