@@ -10,11 +10,11 @@ use crate::admin::Asked;
 
 pub fn run(args: &AdminArgs) -> Result<(), Exit> {
     let Asked { status, body } = AdminPlane::of(args)?.ask(Method::GET, "/readyz")?;
-    let body = String::from_utf8_lossy(&body);
+    let state = String::from_utf8_lossy(&body);
     let ready = status == StatusCode::OK;
     if args.json {
-        print(&pretty(&json!({ "ready": ready, "state": body.trim() })))?;
+        print(&pretty(&json!({ "ready": ready, "state": state.trim() })))?;
         return if ready { Ok(()) } else { Err(Exit::Silent) };
     }
-    if ready { print(&body) } else { Err(Exit::failure(body.trim())) }
+    if ready { print(&state) } else { Err(Exit::failure(state.trim())) }
 }
