@@ -37,3 +37,4 @@ mod sockets;
 mod staleness;
 mod tenants;
 mod tls;
+mod words;
