@@ -18,7 +18,7 @@ use crate::clock::{self, WallClock};
 use crate::config::{Address, Settings, Shutdown};
 use crate::gateway::{Cutoff, Gateway, Snapshots};
 use crate::server::{Drain, Drained};
-use crate::telemetry::{CallHasher, LogControl, Metrics, MetricsError, Telemetry};
+use crate::telemetry::{CallHasher, LogControl, Metrics, MetricsError, Spans, Telemetry};
 
 /// How long answers that were cut off may take to leave.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -163,7 +163,7 @@ impl App {
     async fn finish(&self, shutdown: &Shutdown) {
         self.health.set(State::Draining);
         let Shutdown { grace, drain_timeout } = *shutdown;
-        self.manager.stopping(grace + drain_timeout + 2 * LAST_WORDS).await;
+        self.manager.stopping(grace + drain_timeout + 3 * LAST_WORDS).await;
         // Those who send here must notice first; until then they are served, and told.
         self.drain.announce();
         tokio::time::sleep(grace).await;
@@ -175,6 +175,7 @@ impl App {
         }
         self.admin_drain.begin();
         self.admin_drain.finish(LAST_WORDS).await;
+        self.gateway.telemetry.spans.flush(LAST_WORDS).await;
         tracing::info!("drained: the process ends now");
     }
 }
@@ -183,5 +184,5 @@ fn telemetry(settings: &Settings, log: LogControl) -> Result<Telemetry, StartErr
     let mut key = [0; 32];
     getrandom::fill(&mut key).map_err(|_| StartError::Random)?;
     let metrics = Metrics::new(log.drops()).map_err(StartError::Metrics)?;
-    Ok(Telemetry::new(metrics, &settings.log, log, CallHasher::new(key)))
+    Ok(Telemetry::new(metrics, Spans::of_environment(), &settings.log, log, CallHasher::new(key)))
 }

@@ -8,6 +8,7 @@ mod families;
 mod log;
 mod metrics;
 mod record;
+mod spans;
 mod tenant;
 mod trace_context;
 
@@ -16,6 +17,7 @@ pub use log::{CallHasher, LogControl, start as start_log};
 pub use metrics::Metrics;
 pub use prometheus::Error as MetricsError;
 pub use record::{Closing, Record, Telemetry};
+pub use spans::Spans;
 pub use tenant::{Eviction, LimitLabel, TenantMetrics, UpstreamFailure};
 pub use trace_context::{TRACEPARENT, TraceContext};
 

@@ -36,3 +36,5 @@ mod sockets;
 mod staleness;
 mod tenants;
 mod tls;
+#[cfg(feature = "otlp")]
+mod traces;
