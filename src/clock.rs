@@ -5,12 +5,11 @@
 //! is asked only where the upstream or a client speaks of dates.
 
 use std::ops::{Add, AddAssign};
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// A reading of the monotonic clock, in nanoseconds since a moment before the process's first one.
+/// A reading of the monotonic clock, in nanoseconds since some moment before the process began.
 ///
 /// The standard library's takes twice the memory, which every stored entry would pay for, and its
 /// arithmetic some sixty instructions a subtraction, which every request would. All arithmetic here
@@ -18,21 +17,25 @@ use jiff::Timestamp;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Instant(u64);
 
-/// The moment that all readings count from: an hour before the first, so that no paused clock of a
-/// test is ever behind it.
-static ORIGIN: LazyLock<std::time::Instant> = LazyLock::new(origin);
-
-#[expect(clippy::disallowed_methods, reason = "this is the clock")]
-fn origin() -> std::time::Instant {
-    let now = std::time::Instant::now();
-    now.checked_sub(Duration::from_secs(3600)).unwrap_or(now)
+/// Now, on the monotonic clock: the one that tokio's timers run by, too.
+#[cfg(not(test))]
+pub fn now() -> Instant {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    // Neither is ever negative on this clock.
+    Instant(
+        now.tv_sec.cast_unsigned().saturating_mul(1_000_000_000).saturating_add(now.tv_nsec.cast_unsigned()),
+    )
 }
 
-/// Now, on the monotonic clock.
+/// Now, on tokio's clock, which a test may pause and move by hand.
+#[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "this is the clock")]
 pub fn now() -> Instant {
-    let now = tokio::time::Instant::now().into_std();
-    Instant(saturated(now.saturating_duration_since(*ORIGIN)))
+    use std::sync::LazyLock;
+    // An hour before the first reading, so that no paused clock is ever behind it.
+    static ORIGIN: LazyLock<std::time::Instant> =
+        LazyLock::new(|| std::time::Instant::now() - Duration::from_secs(3600));
+    Instant(saturated(tokio::time::Instant::now().into_std().duration_since(*ORIGIN)))
 }
 
 const fn saturated(duration: Duration) -> u64 {
@@ -53,12 +56,12 @@ impl Instant {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// The same moment for tokio's timers. One beyond all clocks is thirty years away.
+    /// The same moment for tokio's timers; now, if it is over. One beyond all clocks is thirty years
+    /// away.
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     pub fn for_timer(self) -> tokio::time::Instant {
-        let after = Duration::from_nanos(self.0);
-        let far = Duration::from_secs(30 * 366 * 24 * 3600);
-        let moment = ORIGIN.checked_add(after).or_else(|| ORIGIN.checked_add(far));
-        tokio::time::Instant::from_std(moment.unwrap_or(*ORIGIN))
+        const FAR: Duration = Duration::from_secs(30 * 366 * 24 * 3600);
+        tokio::time::Instant::now() + self.duration_since(now()).min(FAR)
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::health::Health;
+use crate::clock;
 use crate::gateway::Gateway;
 use crate::limits::Left;
 use crate::telemetry::{REVISION, VERSION};
@@ -105,7 +106,7 @@ fn of_tenant(tenant: &Tenant) -> TenantStats {
         outcomes: metrics.lookups().map(|(outcome, count)| (outcome.label(), count)).collect(),
         not_stored: metrics.not_stored().map(|(why, count)| (why.label(), count)).collect(),
         rate_limited: metrics.rate_limited().map(|(limit, count)| (limit.label(), count)).collect(),
-        limit_left: tenant.limit_left().map(LeftStats::from),
+        limit_left: tenant.limit_left(clock::now()).map(LeftStats::from),
         cache: CacheStats {
             entries,
             bytes,

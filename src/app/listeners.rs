@@ -13,7 +13,7 @@ use crate::admin::Admin;
 use crate::config::{Address, Settings};
 use crate::gateway::Gateway;
 use crate::server::{
-    Drain, Handler, Inherited, Listener, Protocol, Server, Serving, Timeouts, server_config,
+    Drain, Handler, Inherited, Listener, Protocol, Server, Serving, Timeouts, Workers, server_config,
 };
 use crate::telemetry::Gauge;
 
@@ -75,6 +75,7 @@ impl Listeners {
         gateway: Arc<Gateway>,
         admin: Admin,
         connections: Arc<Gauge>,
+        workers: Arc<Workers>,
     ) -> Result<Self, rustls::Error> {
         let Prepared { data, admin: admin_serving } = prepare(settings)?;
         let files = OpenFiles::raised();
@@ -85,12 +86,14 @@ impl Listeners {
             data: Arc::new(Server {
                 serving: ArcSwap::from_pointee(data),
                 permits: Arc::new(Semaphore::new(permitted)),
+                workers,
                 handler: gateway,
                 connections,
             }),
             admin: Arc::new(Server {
                 serving: ArcSwap::from_pointee(admin_serving),
                 permits: Arc::new(Semaphore::new(ADMIN_CONNECTIONS)),
+                workers: Workers::none(),
                 handler: Arc::new(admin),
                 connections: Arc::default(),
             }),

@@ -3,6 +3,8 @@
 #[cfg(feature = "bench")]
 pub mod bench;
 mod build;
+#[cfg(test)]
+mod churn;
 #[cfg(any(test, feature = "bench"))]
 mod indoors;
 mod listeners;
@@ -16,6 +18,7 @@ mod reload;
 mod run;
 mod service_manager;
 mod signals;
+mod sweep;
 
 pub use privacy::forbid_dumps;
 pub use reload::Source;

@@ -18,7 +18,7 @@ impl OpenFiles {
     /// Raises the limit as far as the process may. The usual one is for programs of forty years ago.
     pub fn raised() -> Self {
         let limit = getrlimit(Resource::Nofile);
-        let raised = Rlimit { current: limit.maximum, ..limit.clone() };
+        let raised = Rlimit { current: limit.maximum, ..limit };
         let current = match setrlimit(Resource::Nofile, raised) {
             Ok(()) => limit.maximum,
             Err(_) => limit.current,

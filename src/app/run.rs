@@ -13,11 +13,12 @@ use super::listeners::{Bound, Listeners};
 use super::reload::{Reloader, Source, Subjects};
 use super::service_manager::ServiceManager;
 use super::signals::{Signal, Signals};
+use super::sweep::sweep;
 use crate::admin::{Admin, Health, Rules, State};
 use crate::clock::{self, WallClock};
 use crate::config::{Address, Settings, Shutdown};
 use crate::gateway::{Cutoff, Gateway, Snapshots};
-use crate::server::{Drain, Drained};
+use crate::server::{Drain, Drained, Workers};
 use crate::telemetry::{CallHasher, LogControl, Metrics, MetricsError, Spans, Telemetry};
 
 /// How long answers that were cut off may take to leave.
@@ -45,6 +46,8 @@ pub enum StartError {
     Build(BuildError),
     /// Metrics could not be registered: a bug.
     Metrics(MetricsError),
+    /// No thread can be started.
+    Threads(io::Error),
     /// There is no randomness.
     Random,
 }
@@ -55,6 +58,7 @@ impl fmt::Display for StartError {
             Self::Listen(error) => fmt::Display::fmt(error, f),
             Self::Build(error) => fmt::Display::fmt(error, f),
             Self::Metrics(error) => write!(f, "cannot register metrics: {error}"),
+            Self::Threads(error) => write!(f, "cannot start threads: {error}"),
             Self::Random => f.write_str("the system gives no randomness"),
         }
     }
@@ -92,7 +96,9 @@ impl App {
         };
         let reload_slot = Arc::clone(&admin.reload);
         let connections = Arc::clone(telemetry.metrics.connections());
-        let listeners = Listeners::new(&world.settings, Arc::clone(&gateway), admin, connections);
+        let workers = Workers::start().map_err(StartError::Threads)?;
+        let serving = Arc::clone(&workers);
+        let listeners = Listeners::new(&world.settings, Arc::clone(&gateway), admin, connections, serving);
         let listeners = Arc::new(listeners.map_err(|error| StartError::Build(BuildError::Tls(error)))?);
         let manager = ServiceManager::of_environment();
         let tenants = world.settings.tenants.len();
@@ -116,7 +122,8 @@ impl App {
         let admin_address = bound.admin_address().cloned();
         let data = listeners.serve(bound, &drain, &admin_drain);
         gateway.tasks.spawn(Arc::clone(&reloader).watch());
-        gateway.tasks.spawn(manager.clone().reassure());
+        gateway.tasks.spawn(manager.clone().reassure(workers));
+        gateway.tasks.spawn(sweep(Arc::clone(&gateway)));
         health.set(State::Ready);
         manager.ready(tenants).await;
         Ok(Self { gateway, reloader, health, drain, admin_drain, manager, data, admin: admin_address })

@@ -2,7 +2,6 @@
 //! that was there. Pure: an answer, the policy and a little randomness in, a ruling out.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AGE, CACHE_CONTROL, CONTENT_ENCODING, ETAG, LAST_MODIFIED, VARY};
@@ -13,7 +12,7 @@ use super::etag;
 use super::freshness::{Exchange, Facts, Kind, Reckoning};
 use super::head::{self, Fields};
 use super::renewals::Renewals;
-use super::reply::Reply;
+use super::reply::{Own, Reply};
 use crate::clock::Instant;
 use crate::config::Cache as Policy;
 use crate::domain::{CallId, NotStored, Refusal};
@@ -38,23 +37,8 @@ pub struct Entry {
     pub reply: Reply,
     /// What is known of its freshness.
     pub facts: Facts,
-    /// How long it is of any use from its receipt on, in seconds.
-    retention: u32,
+    /// How its renewals went.
     renewals: Renewals,
-    origin: Origin,
-}
-
-/// Which of an entry's fields the gateway made up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Origin {
-    etag: MadeBy,
-    cache_control: MadeBy,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum MadeBy {
-    Upstream,
-    Gateway,
 }
 
 /// What becomes of an answer.
@@ -108,16 +92,14 @@ impl Validators {
 }
 
 impl Entry {
-    fn new(reply: Reply, facts: Facts, origin: Origin, exchange: Exchange, policy: &Policy) -> Arc<Self> {
-        let retention = Reckoning::of(&facts, policy, exchange.received).retention(policy);
-        let retention = u32::try_from(retention.as_nanos().div_ceil(1_000_000_000)).unwrap_or(u32::MAX);
-        Arc::new(Self { reply, facts, retention, renewals: Renewals::default(), origin })
+    fn new(reply: Reply, facts: Facts) -> Arc<Self> {
+        Arc::new(Self { reply, facts, renewals: Renewals::default() })
     }
 
     /// The validators that the upstream gave for it.
     pub fn validators(&self) -> Validators {
         let is_tag = |value: &HeaderValue| value.to_str().is_ok_and(etag::is_tag);
-        let upstreams = self.origin.etag == MadeBy::Upstream;
+        let upstreams = !self.reply.own().etag;
         Validators {
             etag: self.reply.field(&ETAG).filter(|value| upstreams && is_tag(value)).cloned(),
             last_modified: self.reply.field(&LAST_MODIFIED).cloned(),
@@ -129,14 +111,19 @@ impl Entry {
         self.renewals.is_due(self.facts.received(), now)
     }
 
+    /// A renewal gave way before it sent anything.
+    pub fn note_delayed_renewal(&self, now: Instant) {
+        self.renewals.note_delay(self.facts.received(), now);
+    }
+
     /// A renewal failed.
     pub fn note_failed_renewal(&self, now: Instant) {
         self.renewals.note_failure(self.facts.received(), now);
     }
 
-    /// How long it is of any use from its receipt on; not less than a second.
-    pub fn retention(&self) -> Duration {
-        Duration::from_secs(self.retention.max(1).into())
+    /// Whether it is of no use any more: neither fresh, nor as a stale answer, nor to be validated.
+    pub fn is_spent(&self, policy: &Policy, now: Instant) -> bool {
+        Reckoning::of(&self.facts, policy, now).is_spent(policy)
     }
 
     /// Whether it remembers that there is no such call.
@@ -209,12 +196,11 @@ fn admit_call(answer: &Answer, id: &CallId, policy: &Policy, jitter: u16) -> Rul
         return pass(answer, NotStored::Vary, Older::Goes);
     }
     let mut fields = head::passed(&answer.headers);
-    let made_by = |name| if head::has(&fields, name) { MadeBy::Upstream } else { MadeBy::Gateway };
-    let origin = Origin { etag: made_by(&ETAG), cache_control: made_by(&CACHE_CONTROL) };
-    if origin.etag == MadeBy::Gateway {
+    let own = Own { etag: !head::has(&fields, &ETAG), cache_control: !head::has(&fields, &CACHE_CONTROL) };
+    if own.etag {
         fields.push((ETAG, etag::generated(call.data)));
     }
-    store_if_small(answer, fields, facts, origin, policy)
+    store_if_small(answer, fields, facts, own, policy)
 }
 
 /// A 404 is remembered only in the upstream's own words: a proxy's page says nothing about calls.
@@ -227,17 +213,16 @@ fn admit_missing(answer: &Answer, policy: &Policy) -> Ruling {
         return pass(answer, NotStored::NoStore, Older::Goes);
     }
     let fields = head::passed(&answer.headers);
-    let origin = Origin { etag: MadeBy::Upstream, cache_control: MadeBy::Upstream };
-    store_if_small(answer, fields, facts, origin, policy)
+    store_if_small(answer, fields, facts, Own::default(), policy)
 }
 
-fn store_if_small(answer: &Answer, fields: Fields, facts: Facts, origin: Origin, policy: &Policy) -> Ruling {
+fn store_if_small(answer: &Answer, fields: Fields, facts: Facts, own: Own, policy: &Policy) -> Ruling {
     let fields = head::finish(fields, &date(answer));
-    let reply = Reply::new(answer.status, &fields, &answer.body);
+    let reply = Reply::new(answer.status, &fields, &answer.body).with_own(own);
     if reply.len() > policy.max_entry_bytes {
         return Ruling::Pass { reply, why: NotStored::TooLarge, older: Older::Goes };
     }
-    Ruling::Store(Entry::new(reply, facts, origin, answer.exchange, policy))
+    Ruling::Store(Entry::new(reply, facts))
 }
 
 fn gather(headers: &HeaderMap, answer: &Answer, kind: Kind, jitter: u16) -> Facts {
@@ -277,26 +262,17 @@ pub enum Renewal {
 
 /// Renews an entry by a 304 that confirms it (RFC 9111 section 4.3.4).
 pub fn renew(entry: &Entry, answer: &Answer, policy: &Policy, jitter: u16) -> Renewal {
-    let ours = entry.origin.cache_control == MadeBy::Gateway;
+    let mut own = entry.reply.own();
     let stored = entry.reply.fields().map(|(name, value)| (name.clone(), value.clone()));
-    let fields = head::updated(stored.collect(), ours, &answer.headers, &date(answer));
-    let spoken = answer.headers.contains_key(CACHE_CONTROL);
-    let mut origin = entry.origin;
-    if spoken {
-        origin.cache_control = MadeBy::Upstream;
-    }
-    if answer.headers.contains_key(ETAG) {
-        origin.etag = MadeBy::Upstream;
-    }
-    let in_force: HeaderMap = fields
-        .iter()
-        .filter(|(name, _)| *name != CACHE_CONTROL || origin.cache_control == MadeBy::Upstream)
-        .cloned()
-        .collect();
+    let fields = head::updated(stored.collect(), own.cache_control, &answer.headers, &date(answer));
+    own.cache_control &= !answer.headers.contains_key(CACHE_CONTROL);
+    own.etag &= !answer.headers.contains_key(ETAG);
+    let in_force: HeaderMap =
+        fields.iter().filter(|(name, _)| *name != CACHE_CONTROL || !own.cache_control).cloned().collect();
     let facts = gather(&in_force, answer, entry.facts.kind(), jitter);
     let forbidden = facts.forbids_storing(policy);
-    let reply = Reply::new(entry.reply.status(), &fields, &entry.reply.body());
-    let renewed = Entry::new(reply, facts, origin, answer.exchange, policy);
+    let reply = Reply::new(entry.reply.status(), &fields, &entry.reply.body()).with_own(own);
+    let renewed = Entry::new(reply, facts);
     if forbidden { Renewal::Forbidden(renewed) } else { Renewal::Renewed(renewed) }
 }
 

@@ -83,15 +83,37 @@ pub struct Standing {
     /// Never stale.
     pub must_revalidate: bool,
     /// `stale-while-revalidate`.
-    pub stale_while_revalidate: Option<Seconds>,
+    pub stale_while_revalidate: Window,
     /// `stale-if-error`.
-    pub stale_if_error: Option<Seconds>,
+    pub stale_if_error: Window,
+}
+
+/// A number of seconds that a response may give; one word, since every entry has two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window(u32);
+
+impl Window {
+    const ABSENT: Self = Self(u32::MAX);
+
+    const fn of(given: Option<Seconds>) -> Self {
+        match given {
+            Some(seconds) => Self(seconds.or_zero()),
+            None => Self::ABSENT,
+        }
+    }
+
+    /// The seconds, if the response gave any; what can't be read is 0.
+    pub const fn get(self) -> Option<u32> {
+        if self.0 == Self::ABSENT.0 { None } else { Some(self.0) }
+    }
 }
 
 impl ResponseDirectives {
     /// What still stands.
     pub const fn standing(&self) -> Standing {
         let Self { no_store, no_cache, must_revalidate, stale_while_revalidate, stale_if_error, .. } = *self;
+        let stale_while_revalidate = Window::of(stale_while_revalidate);
+        let stale_if_error = Window::of(stale_if_error);
         Standing { no_store, no_cache, must_revalidate, stale_while_revalidate, stale_if_error }
     }
 

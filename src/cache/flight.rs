@@ -2,7 +2,7 @@
 //!
 //! The first to ask leads: its fetch runs in a task of its own, which holds the [`Pilot`]. Everyone,
 //! the leader's own request included, waits with a [`Passenger`], each for as long as it likes. The
-//! store is changed only in [`Pilot::land`] and [`Flights::purge`], under the lock of the call's
+//! store is changed only in [`Pilot::land`], [`Flights::hold`] and [`Flights::purge`], under the lock of the call's
 //! shard, so that what a purge removed cannot come back: a fetch that was purged lands without being
 //! stored, and nobody who asks after the purge joins it.
 
@@ -121,6 +121,12 @@ impl<K: Eq + Hash + Clone, T> Flights<K, T> {
     /// Whether a fetch for the key is under way.
     pub fn is_under_way(&self, key: &K) -> bool {
         self.shard(key).contains_key(key)
+    }
+
+    /// Runs `change` while no fetch for the key can land.
+    pub fn hold<R>(&self, key: &K, change: impl FnOnce() -> R) -> R {
+        let _held = self.shard(key);
+        change()
     }
 
     /// Runs `remove`, and keeps every fetch for the key that is under way from storing anything.

@@ -38,8 +38,8 @@ pub struct Facts {
     initial_age: u64,
     explicit: Option<(Source, u32)>,
     standing: Standing,
-    /// When a call last changed, in seconds since 1970, if that is known.
-    changed: Option<i64>,
+    /// When a call last changed, in seconds since 1970, or [`UNKNOWN`].
+    changed: i64,
     is_missing: bool,
     /// Ten-thousandths by which a lifetime of our own policy is shortened: 0 to 1000.
     jitter: u16,
@@ -110,8 +110,8 @@ impl Facts {
         let delay = exchange.received.nanos_since(exchange.sent);
         let corrected_age = (u64::from(age.map_or(0, age_value)) * SECOND).saturating_add(delay);
         let changed = match kind {
-            Kind::Call(Changed::At(then)) => Some(then.as_second()),
-            Kind::Call(Changed::Unknown) | Kind::Missing => None,
+            Kind::Call(Changed::At(then)) => then.as_second(),
+            Kind::Call(Changed::Unknown) | Kind::Missing => UNKNOWN,
         };
         Self {
             received: exchange.received,
@@ -130,8 +130,8 @@ impl Facts {
         if self.is_missing {
             return Kind::Missing;
         }
-        let changed = self.changed.and_then(|seconds| Timestamp::from_second(seconds).ok());
-        Kind::Call(changed.map_or(Changed::Unknown, Changed::At))
+        // `UNKNOWN` is no time that a calendar has.
+        Kind::Call(Timestamp::from_second(self.changed).map_or(Changed::Unknown, Changed::At))
     }
 
     /// Whether it is a remembered 404.
@@ -161,11 +161,14 @@ impl Facts {
     }
 }
 
+/// No time of a calendar's.
+const UNKNOWN: i64 = i64::MAX;
+
 /// A second in nanoseconds, in which all sums are done.
 const SECOND: u64 = 1_000_000_000;
 
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+const fn nanos(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(SECOND).saturating_add(duration.subsec_nanos() as u64)
 }
 
 /// `age_value`: the first member; what can't be read is ignored (RFC 9111 section 5.1).
@@ -224,9 +227,9 @@ impl Reckoning {
         let (source, lifetime) = lifetime(facts, policy, honored);
         let standing = &facts.standing;
         let never_stale = facts.is_missing || (honored && (standing.no_cache || standing.must_revalidate));
-        let window = |own: Option<Seconds>, configured: u64| match own {
+        let window = |own: Option<u32>, configured: u64| match own {
             _ if never_stale => 0,
-            Some(seconds) if honored => u64::from(seconds.or_zero()) * SECOND,
+            Some(seconds) if honored => u64::from(seconds) * SECOND,
             Some(_) | None => configured,
         };
         // A settling call is never older than two settle times, unless the upstream says so.
@@ -239,8 +242,8 @@ impl Reckoning {
             initial_age: if honored { facts.initial_age } else { 0 },
             resident: now.nanos_since(facts.received),
             lifetime,
-            stale_while_revalidate: window(standing.stale_while_revalidate, configured_revalidate),
-            stale_if_error: window(standing.stale_if_error, nanos(policy.stale_if_error)),
+            stale_while_revalidate: window(standing.stale_while_revalidate.get(), configured_revalidate),
+            stale_if_error: window(standing.stale_if_error.get(), nanos(policy.stale_if_error)),
             source,
             never_stale,
         }
@@ -310,20 +313,20 @@ impl Reckoning {
         !self.never_stale && self.stale_for() < self.stale_while_revalidate
     }
 
-    /// How long an entry is of any use, from now on: fresh, stale, or as something to validate.
-    pub fn retention(&self, policy: &Policy) -> Duration {
-        let beyond = match self.source {
-            Source::Missing => 0,
-            _ if self.never_stale => nanos(policy.stale_if_error),
-            _ => self.stale_while_revalidate.max(self.stale_if_error),
+    /// Whether an entry is of no use any more: neither fresh, nor as a stale answer, nor to be validated.
+    pub const fn is_spent(&self, policy: &Policy) -> bool {
+        let beyond = if matches!(self.source, Source::Missing) {
+            0
+        } else if self.never_stale {
+            nanos(policy.stale_if_error)
+        } else if self.stale_while_revalidate > self.stale_if_error {
+            self.stale_while_revalidate
+        } else {
+            self.stale_if_error
         };
-        let left = self.lifetime.saturating_sub(self.age());
-        Duration::from_nanos(left.saturating_add(beyond)).clamp(Duration::from_secs(1), MAX_RETENTION)
+        !self.is_fresh() && self.stale_for() >= beyond
     }
 }
-
-/// The store's clock wants less than a thousand years.
-const MAX_RETENTION: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 
 fn lifetime(facts: &Facts, policy: &Policy, honored: bool) -> (Source, u64) {
     if facts.is_missing {
@@ -346,10 +349,10 @@ fn lifetime(facts: &Facts, policy: &Policy, honored: bool) -> (Source, u64) {
 }
 
 /// Whether a call had not changed for a whole settle window when its answer came. One that changed
-/// in the future has a clock that can't be trusted.
+/// in the future has a clock that can't be trusted; an unknown change is as far in the future as can be.
 fn is_settled(facts: &Facts, window: Duration) -> bool {
-    let age = facts.changed.and_then(|changed| u64::try_from(facts.received_at.saturating_sub(changed)).ok());
-    age.is_some_and(|age| age.saturating_mul(SECOND) >= nanos(window))
+    let age = u64::try_from(facts.received_at.saturating_sub(facts.changed));
+    age.is_ok_and(|age| age.saturating_mul(SECOND) >= nanos(window))
 }
 
 /// What a lookup may do with an entry.

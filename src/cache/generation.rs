@@ -15,6 +15,7 @@ use super::landed::Landed;
 use super::refusals::Refusals;
 use super::store::Store;
 use crate::clock::{self, Instant};
+use crate::config::Cache as Policy;
 use crate::domain::{CallId, NotStored};
 use crate::telemetry::{Eviction, TenantMetrics};
 
@@ -58,7 +59,22 @@ impl Cache {
     pub fn purge_call(&self, id: &CallId) -> u64 {
         let generation = self.current();
         let removed = generation.flights.purge(id, || generation.store.remove(id));
-        u64::from(removed.is_some())
+        let removed = u64::from(removed.is_some());
+        self.metrics.count_evictions(Eviction::Purged, removed);
+        removed
+    }
+
+    /// Removes what is of no use any more. Looks at every entry: not for the request path.
+    pub fn sweep(&self, policy: &Policy, now: Instant) {
+        let generation = self.current();
+        for id in generation.store.spent(policy, now) {
+            let removed = generation.flights.hold(&id, || {
+                // It may have been renewed since.
+                let entry = generation.store.get(&id).filter(|entry| entry.is_spent(policy, now));
+                entry.and_then(|_| generation.store.remove(&id))
+            });
+            self.metrics.count_evictions(Eviction::Expired, u64::from(removed.is_some()));
+        }
     }
 
     /// Removes everything; fetches under way bring nothing back. Takes one pointer swap, however
@@ -122,7 +138,7 @@ impl Generation {
 
     /// Stores an entry. Only for a pilot that is landing.
     pub(super) fn store(&self, id: CallId, entry: Arc<Entry>) {
-        self.store.insert(id, entry);
+        self.store.insert(&id, entry);
     }
 
     /// Remembers why an answer was not stored.
@@ -131,7 +147,7 @@ impl Generation {
     }
 
     /// Removes an entry. Only for a pilot that is landing.
-    pub(super) fn forget(&self, id: &CallId) {
-        self.store.remove(id);
+    pub(super) fn forget(&self, id: &CallId, metrics: &TenantMetrics) {
+        metrics.count_evictions(Eviction::Purged, u64::from(self.store.remove(id).is_some()));
     }
 }

@@ -101,15 +101,15 @@ pub fn settle(
         Verdict::Ruled(status, Ruling::Store(entry)) => keep(status, entry, id, generation, policy, landing),
         Verdict::Renewed(Renewal::Renewed(entry)) => keep(304, entry, id, generation, policy, landing),
         Verdict::Renewed(Renewal::Forbidden(entry)) => {
-            forget(Older::Goes, id, generation, landing);
+            forget(Older::Goes, id, generation, metrics, landing);
             Landed { landing: not_stored(304, NotStored::NoStore), yields: Yield::Entry(entry) }
         }
         Verdict::Ruled(status, Ruling::Pass { reply, why, older }) => {
-            forget(older, id, generation, landing);
+            forget(older, id, generation, metrics, landing);
             Landed { landing: not_stored(status, why), yields: Yield::Reply(reply) }
         }
         Verdict::Ruled(status, Ruling::Refuse { refusal, why, older }) => {
-            forget(older, id, generation, landing);
+            forget(older, id, generation, metrics, landing);
             Landed::refused(not_stored(status, why), refusal)
         }
         Verdict::Unconfirmed => Landed::refused(not_stored(304, NotStored::Status), Refusal::UpstreamFailed),
@@ -147,9 +147,15 @@ fn keep(
 
 /// Removes what the answer says must go. A fetch that was purged has nothing to say any more: whoever
 /// asked after it will hear for itself.
-fn forget(older: Older, id: &CallId, generation: &Generation, landing: FlightLanding) {
+fn forget(
+    older: Older,
+    id: &CallId,
+    generation: &Generation,
+    metrics: &TenantMetrics,
+    landing: FlightLanding,
+) {
     match (older, landing) {
-        (Older::Goes, FlightLanding::Current(_)) => generation.forget(id),
+        (Older::Goes, FlightLanding::Current(_)) => generation.forget(id, metrics),
         (Older::Goes, FlightLanding::Purged) | (Older::Stays, _) => {}
     }
 }

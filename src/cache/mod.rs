@@ -15,6 +15,7 @@ mod refusals;
 mod renewals;
 mod reply;
 mod store;
+mod stored_id;
 
 #[cfg(feature = "bench")]
 pub use admission::admit;

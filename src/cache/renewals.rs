@@ -9,6 +9,8 @@ use crate::clock::Instant;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The pause after one that gave way to those who wait.
+const SHORT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The renewals of one entry. One that succeeds replaces the entry, and these with it.
 ///
@@ -30,12 +32,24 @@ impl Renewals {
         millis(since, now) >= self.0.load(Relaxed) >> FAILURE_BITS
     }
 
+    /// One sent nothing, for want of a connection or of budget: that says nothing about the next.
+    pub fn note_delay(&self, since: Instant, now: Instant) {
+        self.pause(since, now + SHORT_PAUSE, self.failures());
+    }
+
     /// One failed. At most one is under way for an entry, so nobody else notes another.
     pub fn note_failure(&self, since: Instant, now: Instant) {
-        let failures = self.0.load(Relaxed) & MOST_FAILURES;
+        let failures = self.failures();
         let pause = FIRST_PAUSE.saturating_mul(1 << failures.min(16)).min(LONGEST_PAUSE);
-        let failures = (failures + 1).min(MOST_FAILURES);
-        self.0.store(millis(since, now + pause) << FAILURE_BITS | failures, Relaxed);
+        self.pause(since, now + pause, (failures + 1).min(MOST_FAILURES));
+    }
+
+    fn failures(&self) -> u64 {
+        self.0.load(Relaxed) & MOST_FAILURES
+    }
+
+    fn pause(&self, since: Instant, until: Instant, failures: u64) {
+        self.0.store(millis(since, until) << FAILURE_BITS | failures, Relaxed);
     }
 }
 
@@ -56,5 +70,20 @@ mod tests {
             now += Duration::from_secs(pause);
             assert!(renewals.is_due(start, now), "{pause}");
         }
+    }
+
+    #[test]
+    fn one_that_gave_way_comes_back_soon_however_often() {
+        let start = clock::now();
+        let mut now = start;
+        let renewals = Renewals::default();
+        for _ in 0..20 {
+            renewals.note_delay(start, now);
+            assert!(!renewals.is_due(start, now));
+            now += SHORT_PAUSE;
+            assert!(renewals.is_due(start, now));
+        }
+        renewals.note_failure(start, now);
+        assert!(renewals.is_due(start, now + FIRST_PAUSE), "none of them was a failure");
     }
 }

@@ -27,11 +27,21 @@ static ALIKE: [(HeaderName, HeaderValue); 4] = [
 pub struct Reply {
     status: StatusCode,
     alike: u8,
+    own: Own,
     etag: Option<HeaderValue>,
     date: Option<HeaderValue>,
     /// The others, in their order.
     others: Option<Arc<[(HeaderName, HeaderValue)]>>,
     body: Bytes,
+}
+
+/// Which of a reply's fields the gateway made up, because the upstream gave none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Own {
+    /// `ETag`.
+    pub etag: bool,
+    /// `Cache-Control`.
+    pub cache_control: bool,
 }
 
 /// What kind of room a field takes.
@@ -70,8 +80,8 @@ impl Reply {
             bytes.extend_from_slice(value.as_bytes());
         }
         let bytes = Bytes::from(bytes);
-        let mut reply =
-            Self { status, alike: 0, etag: None, date: None, others: None, body: bytes.slice(..body.len()) };
+        let (alike, own, etag, date, others) = (0, Own::default(), None, None, None);
+        let mut reply = Self { status, alike, own, etag, date, others, body: bytes.slice(..body.len()) };
         let mut others = Vec::new();
         let mut at = body.len();
         for ((name, value), room) in fields.iter().zip(rooms) {
@@ -91,6 +101,16 @@ impl Reply {
         }
         reply.others = (!others.is_empty()).then(|| others.into());
         reply
+    }
+
+    /// The same, in which these fields are the gateway's own.
+    pub fn with_own(self, own: Own) -> Self {
+        Self { own, ..self }
+    }
+
+    /// Which of its fields are the gateway's own.
+    pub const fn own(&self) -> Own {
+        self.own
     }
 
     /// The status.

@@ -1,46 +1,52 @@
 //! The store: moka, bounded in bytes.
+//!
+//! Entries leave it to make room, or because somebody says so. moka's own clock is not used: a timer for
+//! each entry costs every entry's room and every hit's time, and decides nothing, since whether an entry
+//! may be served is judged by its facts alone. What is of no use any more is looked for now and then.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
 
-use moka::Expiry;
 use moka::notification::RemovalCause;
 use moka::sync::Cache;
 use rustc_hash::FxBuildHasher;
 
 use super::admission::Entry;
+use super::stored_id::StoredId;
+use crate::clock::Instant;
+use crate::config::Cache as Policy;
 use crate::domain::CallId;
 use crate::telemetry::{Eviction, TenantMetrics};
 
-/// What an entry costs beside its fields and body: the entry itself, its key, and moka's nodes and
-/// table. Measured as the growth of the process's memory over 100,000 entries, less their bytes.
-const OVERHEAD_BYTES: usize = 512;
+/// What an entry costs beside its text: itself, its key, and moka's nodes and table. Measured as the
+/// growth of the process's memory over 100,000 entries, less their bytes.
+const OVERHEAD_BYTES: usize = 640;
 
 /// Remembered 404s in one store: a client that makes up IDs must not push calls out.
 const MAX_MISSING: u64 = 10_000;
 
 /// One tenant's entries.
 pub struct Store {
-    cache: Cache<CallId, Arc<Entry>, FxBuildHasher>,
+    cache: Cache<StoredId, Arc<Entry>, FxBuildHasher>,
     missing: Arc<AtomicU64>,
 }
 
 impl Store {
-    /// An empty store of `max_bytes`. Entries that leave it are counted in `metrics`.
+    /// An empty store of `max_bytes`. Entries that leave it by themselves are counted in `metrics`.
     pub fn new(max_bytes: u64, metrics: Arc<TenantMetrics>) -> Self {
         let missing = Arc::new(AtomicU64::new(0));
         let left = Arc::clone(&missing);
-        let listener = move |_: Arc<CallId>, entry: Arc<Entry>, cause: RemovalCause| {
+        let listener = move |_: Arc<StoredId>, entry: Arc<Entry>, cause: RemovalCause| {
             if entry.is_missing() {
                 left.fetch_sub(1, Relaxed);
             }
-            metrics.count_evictions(eviction(cause), 1);
+            if let Some(cause) = eviction(cause) {
+                metrics.count_evictions(cause, 1);
+            }
         };
         let cache = Cache::builder()
             .max_capacity(max_bytes)
             .weigher(|_, entry: &Arc<Entry>| u32::try_from(weight(entry)).unwrap_or(u32::MAX))
-            .expire_after(Retention)
             .eviction_listener(listener)
             .build_with_hasher(FxBuildHasher);
         Self { cache, missing }
@@ -48,21 +54,27 @@ impl Store {
 
     /// The entry of a call.
     pub fn get(&self, id: &CallId) -> Option<Arc<Entry>> {
-        self.cache.get(id)
+        self.cache.get(id.as_bytes())
     }
 
     /// Keeps an entry, unless it is one remembered 404 too many.
-    pub fn insert(&self, id: CallId, entry: Arc<Entry>) {
+    pub fn insert(&self, id: &CallId, entry: Arc<Entry>) {
         if entry.is_missing() && self.missing.fetch_add(1, Relaxed) >= MAX_MISSING {
             self.missing.fetch_sub(1, Relaxed);
             return;
         }
-        self.cache.insert(id, entry);
+        self.cache.insert(StoredId::of(id), entry);
     }
 
-    /// Removes a call's entry and returns it.
+    /// Removes a call's entry and returns it. Whoever asked for this counts it.
     pub fn remove(&self, id: &CallId) -> Option<Arc<Entry>> {
-        self.cache.remove(id)
+        self.cache.remove(id.as_bytes())
+    }
+
+    /// The calls whose entries are of no use any more. Looks at every entry: not for the request path.
+    pub fn spent<'a>(&'a self, policy: &'a Policy, now: Instant) -> impl Iterator<Item = CallId> + 'a {
+        let spent = self.cache.iter().filter(move |(_, entry)| entry.is_spent(policy, now));
+        spent.filter_map(|(id, _)| CallId::parse(id.as_bytes()).ok())
     }
 
     /// Entries and their bytes, exact up to what is happening right now. Catches up with what is
@@ -88,31 +100,11 @@ pub fn weight(entry: &Entry) -> usize {
     entry.reply.len() + OVERHEAD_BYTES
 }
 
-const fn eviction(cause: RemovalCause) -> Eviction {
+/// What the store does by itself; `None` for what it was told to do.
+const fn eviction(cause: RemovalCause) -> Option<Eviction> {
     match cause {
-        RemovalCause::Expired => Eviction::Expired,
-        RemovalCause::Explicit => Eviction::Purged,
-        RemovalCause::Replaced => Eviction::Replaced,
-        RemovalCause::Size => Eviction::Size,
-    }
-}
-
-/// Entries leave when nothing can be done with them any more. Whether one may be served is judged
-/// by its facts alone, so that moka's clock decides nothing that a client sees.
-struct Retention;
-
-impl Expiry<CallId, Arc<Entry>> for Retention {
-    fn expire_after_create(&self, _: &CallId, entry: &Arc<Entry>, _: Instant) -> Option<Duration> {
-        Some(entry.retention())
-    }
-
-    fn expire_after_update(
-        &self,
-        _: &CallId,
-        entry: &Arc<Entry>,
-        _: Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        Some(entry.retention())
+        RemovalCause::Replaced => Some(Eviction::Replaced),
+        RemovalCause::Size => Some(Eviction::Size),
+        RemovalCause::Explicit | RemovalCause::Expired => None,
     }
 }

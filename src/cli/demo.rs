@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-use tokio::runtime::Runtime;
+use tokio::runtime::Builder;
 
 use super::outcome::{Exit, print};
 use super::token;
@@ -21,7 +21,7 @@ const ADMIN_PORT: u16 = 9090;
 const KEYS: [&str; 2] = ["demo-upstream-key-of-billing", "demo-upstream-key-of-support"];
 
 pub fn run() -> Result<(), Exit> {
-    let runtime = Runtime::new()?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(demo())?;
     runtime.shutdown_background();
     Ok(())

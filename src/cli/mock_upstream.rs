@@ -1,6 +1,6 @@
 //! `mock-upstream`.
 
-use tokio::runtime::Runtime;
+use tokio::runtime::Builder;
 
 use super::args::MockArgs;
 use super::outcome::{Exit, print};
@@ -15,7 +15,7 @@ pub fn run(args: MockArgs) -> Result<(), Exit> {
         return Err(Exit::Usage("--error-rate: expected a share from 0 to 1".into()));
     }
     let options = Options { api_keys: args.api_keys, latency, error_rate: args.error_rate };
-    let runtime = Runtime::new()?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut signals = Signals::new()?;
         let started = Mock::start(args.listen, options).await;

@@ -1,6 +1,6 @@
 //! `serve`.
 
-use tokio::runtime::Runtime;
+use tokio::runtime::Builder;
 
 use super::args::ConfigArgs;
 use super::environment::variables;
@@ -29,7 +29,7 @@ pub fn run(args: &ConfigArgs) -> Result<(), Exit> {
     if let Err(error) = dumps {
         tracing::warn!(error = %error.kind(), "cannot forbid core dumps: a crash may write keys to disk");
     }
-    let runtime = Runtime::new()?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut signals = Signals::new()?;
         let source = Source { file: args.config.clone(), variables };

@@ -55,7 +55,7 @@ pub fn explain(snapshot: &Snapshot, tenant: &Tenant, segment: &str) -> Explanati
 }
 
 fn tell_limit(tenant: &Tenant, decisions: &mut Vec<Decision>) {
-    decisions.push(match tenant.limit_left() {
+    decisions.push(match tenant.limit_left(clock::now()) {
         None => decision("tenant limit", "none", Value::Null),
         Some(left) => {
             let result = if left.remaining > 0 { "passes" } else { "spent" };

@@ -86,7 +86,12 @@ impl Errand {
                 Err(failure) => failed(failure, urgency, &tenant),
             };
             if let (Urgency::Background, Some(entry), false) = (urgency, &entry, landed.has_renewed()) {
-                entry.note_failed_renewal(clock::now());
+                match landed.yields {
+                    Yield::GaveWay => entry.note_delayed_renewal(clock::now()),
+                    Yield::Entry(_) | Yield::Reply(_) | Yield::Refusal(_) => {
+                        entry.note_failed_renewal(clock::now());
+                    }
+                }
             }
             landed
         });

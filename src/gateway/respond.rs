@@ -50,7 +50,7 @@ pub enum Found {
         age: Option<u64>,
     },
     /// What is not stored.
-    Reply(Reply),
+    Reply(Box<Reply>),
 }
 
 impl Found {

@@ -134,7 +134,7 @@ impl Gateway {
         };
         record.tenant = Some(Arc::clone(tenant.metrics()));
         record.follow(if fields.is_traced { TraceContext::read(request.headers()) } else { None });
-        let charged = tenant.charge();
+        let charged = tenant.charge(record.started());
         let limit = charged.told.map(|state| LimitToTell { state, when: snapshot.rate_limit_headers });
         if let Err(refusal) = charged.verdict {
             return refused(refusal, limit);
@@ -276,7 +276,7 @@ fn finish(
             let from_cache = matches!(landed.landing, Landing::Renewed { .. }) || age > 0;
             Ok(Found::Entry { entry, age: from_cache.then_some(age) })
         }
-        Yield::Reply(reply) => Ok(Found::Reply(reply)),
+        Yield::Reply(reply) => Ok(Found::Reply(Box::new(reply))),
         Yield::Refusal(refusal) => Err(refusal),
         Yield::GaveWay => Err(Refusal::UpstreamTimeout),
     }

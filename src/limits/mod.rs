@@ -1,7 +1,8 @@
 //! A rate limiter: a bucket of cells (GCRA, by governor) and what its state says to clients. Doesn't
 //! know whose it is, nor what it counts.
 //!
-//! Time is the crate's monotonic clock, so a stepped wall clock grants nothing.
+//! Time is the crate's monotonic clock, so a stepped wall clock grants nothing; whoever asks says what
+//! time it is.
 
 use std::num::NonZeroU64;
 use std::ops::Add;
@@ -21,10 +22,12 @@ use crate::config::Rate;
 /// A limiter of one rate. Its state outlives reloads that leave the rate as it is.
 pub struct Limiter {
     rate: Rate,
-    cells: RateLimiter<NotKeyed, Cells, SinceStart, StateInformationMiddleware>,
+    /// Nanoseconds in which one cell comes back.
+    interval: u64,
+    cells: RateLimiter<NotKeyed, Cells, Hand, StateInformationMiddleware>,
     /// The same cells, looked at without taking one.
-    view: RateLimiter<NotKeyed, View, SinceStart, StateInformationMiddleware>,
-    start: Instant,
+    view: RateLimiter<NotKeyed, View, Hand, StateInformationMiddleware>,
+    hand: Hand,
 }
 
 /// What is left of a limit, as `RateLimit` tells it.
@@ -48,7 +51,7 @@ pub struct Spent {
 impl Limiter {
     /// A full bucket.
     pub fn new(rate: Rate) -> Self {
-        let start = clock::now();
+        let hand = Hand { start: clock::now(), now: Arc::default() };
         let cells = Cells(Arc::default());
         let view = View(Arc::clone(&cells.0));
         // `with_period` is `None` only for a period of zero, which a `Rate` never has.
@@ -56,9 +59,10 @@ impl Limiter {
         let quota = quota.allow_burst(rate.burst);
         Self {
             rate,
-            cells: RateLimiter::new(quota, cells, SinceStart(start)),
-            view: RateLimiter::new(quota, view, SinceStart(start)),
-            start,
+            interval: u64::try_from(rate.interval.as_nanos()).unwrap_or(u64::MAX),
+            cells: RateLimiter::new(quota, cells, hand.clone()),
+            view: RateLimiter::new(quota, view, hand.clone()),
+            hand,
         }
     }
 
@@ -68,35 +72,35 @@ impl Limiter {
     }
 
     /// Takes one cell, or says when there will be one.
-    pub fn take(&self) -> Result<Left, Spent> {
-        self.cells.check().map(|state| self.left(&state)).map_err(|until| self.spent(&until))
+    pub fn take(&self, now: Instant) -> Result<Left, Spent> {
+        self.hand.show(now);
+        self.cells
+            .check()
+            .map(|state| self.left_of(state.remaining_burst_capacity()))
+            .map_err(|until| self.spent(&until))
     }
 
     /// As [`take`](Self::take), without taking any: what is left, or when there will be something.
-    pub fn look(&self) -> Result<Left, Spent> {
+    pub fn look(&self, now: Instant) -> Result<Left, Spent> {
+        self.hand.show(now);
         // The view's answer is that of a request that passed: give its cell back.
         let left = |state: StateSnapshot| self.left_of(state.remaining_burst_capacity().saturating_add(1));
         self.view.check().map(left).map_err(|until| self.spent(&until))
     }
 
     /// What is left, without taking any.
-    pub fn left_now(&self) -> Left {
-        self.look().unwrap_or_else(|spent| spent.left)
+    pub fn left(&self, now: Instant) -> Left {
+        self.look(now).unwrap_or_else(|spent| spent.left)
     }
 
     fn spent(&self, until: &NotUntil<Reading>) -> Spent {
-        let now = SinceStart(self.start).now();
+        let now = self.hand.now();
         Spent { retry_after: until.wait_time_from(now), left: self.left_of(0) }
-    }
-
-    fn left(&self, state: &StateSnapshot) -> Left {
-        self.left_of(state.remaining_burst_capacity())
     }
 
     fn left_of(&self, remaining: u32) -> Left {
         let missing = self.rate.burst.get().saturating_sub(remaining);
-        let nanos = self.rate.interval.as_nanos().saturating_mul(missing.into());
-        let full_in_seconds = u64::try_from(nanos.div_ceil(1_000_000_000)).unwrap_or(u64::MAX);
+        let full_in_seconds = self.interval.saturating_mul(missing.into()).div_ceil(1_000_000_000);
         Left { remaining, full_in_seconds }
     }
 }
@@ -139,20 +143,31 @@ impl StateStore for View {
     }
 }
 
-/// The crate's monotonic clock, in nanoseconds since the limiter was made.
+/// A clock that shows the time that those who ask have read, in nanoseconds since the limiter was made.
+///
+/// governor asks its clock itself, and reading the time once more would cost as much as the limit. Two
+/// who ask at once may see each other's time, which is as good as their own.
 #[derive(Clone)]
-struct SinceStart(Instant);
+struct Hand {
+    start: Instant,
+    now: Arc<AtomicU64>,
+}
 
-/// A reading of [`SinceStart`].
+impl Hand {
+    fn show(&self, now: Instant) {
+        self.now.store(now.nanos_since(self.start), Ordering::Relaxed);
+    }
+}
+
+/// A reading of [`Hand`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Reading(u64);
 
-impl Clock for SinceStart {
+impl Clock for Hand {
     type Instant = Reading;
 
     fn now(&self) -> Reading {
-        let nanos = clock::now().duration_since(self.0).as_nanos();
-        Reading(u64::try_from(nanos).unwrap_or(u64::MAX))
+        Reading(self.now.load(Ordering::Relaxed))
     }
 }
 
@@ -192,43 +207,47 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_burst_passes_and_the_next_is_told_when_to_come_back() {
         let limiter = limiter(500, 2);
-        assert_eq!(limiter.take(), Ok(Left { remaining: 1, full_in_seconds: 1 }));
-        assert_eq!(limiter.take(), Ok(Left { remaining: 0, full_in_seconds: 1 }));
-        let spent = limiter.take().unwrap_err();
+        assert_eq!(limiter.take(clock::now()), Ok(Left { remaining: 1, full_in_seconds: 1 }));
+        assert_eq!(limiter.take(clock::now()), Ok(Left { remaining: 0, full_in_seconds: 1 }));
+        let spent = limiter.take(clock::now()).unwrap_err();
         assert_eq!(spent.retry_after, Duration::from_millis(500));
         assert_eq!(spent.left, Left { remaining: 0, full_in_seconds: 1 });
         after(499).await;
-        assert_eq!(limiter.take().unwrap_err().retry_after, Duration::from_millis(1));
+        assert_eq!(limiter.take(clock::now()).unwrap_err().retry_after, Duration::from_millis(1));
         after(1).await;
-        assert!(limiter.take().is_ok());
+        assert!(limiter.take(clock::now()).is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_look_takes_nothing() {
         let limiter = limiter(1000, 3);
-        assert_eq!(limiter.left_now(), Left { remaining: 3, full_in_seconds: 0 });
-        limiter.take().unwrap();
+        assert_eq!(limiter.left(clock::now()), Left { remaining: 3, full_in_seconds: 0 });
+        limiter.take(clock::now()).unwrap();
         for _ in 0..5 {
-            assert_eq!(limiter.left_now(), Left { remaining: 2, full_in_seconds: 1 });
+            assert_eq!(limiter.left(clock::now()), Left { remaining: 2, full_in_seconds: 1 });
         }
-        limiter.take().unwrap();
-        limiter.take().unwrap();
-        assert_eq!(limiter.left_now(), Left { remaining: 0, full_in_seconds: 3 });
+        limiter.take(clock::now()).unwrap();
+        limiter.take(clock::now()).unwrap();
+        assert_eq!(limiter.left(clock::now()), Left { remaining: 0, full_in_seconds: 3 });
         after(3000).await;
-        assert_eq!(limiter.left_now(), Left { remaining: 3, full_in_seconds: 0 });
+        assert_eq!(limiter.left(clock::now()), Left { remaining: 3, full_in_seconds: 0 });
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_idle_limiter_never_grants_more_than_its_burst() {
         let limiter = limiter(10, 2);
         after(3_600_000).await;
-        assert!(limiter.take().is_ok() && limiter.take().is_ok() && limiter.take().is_err());
+        assert!(
+            limiter.take(clock::now()).is_ok()
+                && limiter.take(clock::now()).is_ok()
+                && limiter.take(clock::now()).is_err()
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_rate_slower_than_one_a_minute_is_kept() {
         let limiter = limiter(120_000, 1);
-        assert!(limiter.take().is_ok());
-        assert_eq!(limiter.take().unwrap_err().retry_after, Duration::from_secs(120));
+        assert!(limiter.take(clock::now()).is_ok());
+        assert_eq!(limiter.take(clock::now()).unwrap_err().retry_after, Duration::from_secs(120));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -97,12 +97,13 @@ impl Protocol {
         });
         match opening.speaks {
             Speaks::Lines => {
-                let connection = self.lines.serve_connection(io, service);
+                let connection = pin!(self.lines.serve_connection(io, service));
                 self.see_through(connection, &activity, since, drain).await;
             }
             Speaks::Frames => {
-                let connection = self.frames.serve_connection(io, service);
-                self.see_through(connection, &activity, since, drain).await;
+                // Boxed, so that connections of lines, which are nearly all, don't have its size.
+                let mut connection = Box::pin(self.frames.serve_connection(io, service));
+                self.see_through(connection.as_mut(), &activity, since, drain).await;
             }
         }
     }
@@ -110,12 +111,11 @@ impl Protocol {
     /// Drives a connection until it ends, its time is over, or the drain has ended it in good order.
     async fn see_through(
         &self,
-        connection: impl GracefulConnection,
+        mut connection: Pin<&mut impl GracefulConnection>,
         activity: &Activity,
         since: Instant,
         mut drain: DrainWatch,
     ) {
-        let mut connection = pin!(connection);
         let mut draining = pin!(drain.due());
         let mut told = false;
         let mut patience = Patience::new(self.timeouts, since);

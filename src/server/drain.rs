@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
@@ -101,6 +102,11 @@ impl DrainWatch {
         // The sender is gone only when the whole program is.
         let _ = self.stage.wait_for(|stage| *stage >= Stage::Finishing).await;
         tokio::time::sleep(LAST_LOOK).await;
+    }
+
+    /// Starts a task on another runtime.
+    pub fn spawn_on(&self, runtime: &Handle, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(task, runtime);
     }
 
     /// Starts a task that the drain waits for.

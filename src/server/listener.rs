@@ -3,12 +3,15 @@
 use std::io;
 use std::net::SocketAddr;
 
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio_util::either::Either;
 
 use super::inherited::Inherited;
 use super::socket_file::SocketFile;
 use crate::config::Address;
+
+/// Clients that may wait in the kernel to be accepted, if it allows so many (`somaxconn`).
+const QUEUE: u32 = 4096;
 
 /// A bound socket.
 pub struct Listener {
@@ -26,6 +29,32 @@ pub(super) enum Socket {
 
 /// An accepted connection, before TLS.
 pub type Plain = Either<TcpStream, UnixStream>;
+
+/// An accepted connection that belongs to no runtime, on its way to another one.
+pub enum Loose {
+    /// Over TCP.
+    Tcp(std::net::TcpStream),
+    /// Over a Unix socket.
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Loose {
+    /// Takes a connection away from the current runtime.
+    pub fn from(stream: Plain) -> io::Result<Self> {
+        Ok(match stream {
+            Either::Left(stream) => Self::Tcp(stream.into_std()?),
+            Either::Right(stream) => Self::Unix(stream.into_std()?),
+        })
+    }
+
+    /// Gives it to the current runtime.
+    pub fn settle(self) -> io::Result<Plain> {
+        Ok(match self {
+            Self::Tcp(stream) => Either::Left(TcpStream::from_std(stream)?),
+            Self::Unix(stream) => Either::Right(UnixStream::from_std(stream)?),
+        })
+    }
+}
 
 /// Who is on the other side: an address, or nobody in particular for a Unix socket.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +78,7 @@ impl Listener {
     async fn bind(address: &Address) -> io::Result<Self> {
         match address {
             Address::Tcp(wanted) => {
-                let socket = TcpListener::bind(wanted).await?;
+                let socket = listen_on(*wanted)?;
                 let bound = socket.local_addr()?;
                 Ok(Self { _file: None, socket: Socket::Tcp(socket), address: Address::Tcp(bound) })
             }
@@ -81,4 +110,13 @@ impl Listener {
             }
         }
     }
+}
+
+/// As [`TcpListener::bind`], which leaves room for 128 in the queue: a burst of more, or a moment at
+/// the cap, would cost those behind them a second or three.
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(QUEUE)
 }

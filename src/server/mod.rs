@@ -14,6 +14,7 @@ mod request_line;
 mod socket_file;
 mod tls;
 mod watched_io;
+mod workers;
 
 pub use accept::{Server, Serving};
 pub use answering::Answering;
@@ -23,3 +24,4 @@ pub use inherited::Inherited;
 pub use listener::{Listener, Peer};
 pub use patience::Timeouts;
 pub use tls::server_config;
+pub use workers::Workers;

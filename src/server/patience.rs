@@ -49,6 +49,8 @@ impl Patience {
     pub fn poll_expired(&mut self, phase: Phase, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(limit) = self.deadline_to_arm(phase) {
             self.arm(Armed::Deadline(phase), limit);
+        } else if self.is_armed_too_late(phase) {
+            self.tick(phase, 0);
         }
         while self.timer.as_mut().poll(cx).is_ready() {
             match self.armed {
@@ -79,6 +81,14 @@ impl Patience {
             Phase::Answer | Phase::Idle { .. } => return None,
         };
         (self.armed != Armed::Deadline(phase)).then_some(limit)
+    }
+
+    /// Whether the timer is set for the end of a head that has come, and an idle connection would have
+    /// to go before that.
+    fn is_armed_too_late(&self, phase: Phase) -> bool {
+        self.armed == Armed::Deadline(Phase::Head)
+            && phase != Phase::Head
+            && self.timeouts.idle < self.timeouts.head
     }
 
     fn tick(&mut self, seen: Phase, quiet: u32) {
@@ -136,6 +146,15 @@ mod tests {
         stays(&mut patience, Phase::Answer, 1).await;
         let took = ends_after(&mut patience, Phase::Idle { begun: 1 }).await;
         assert!((60.0..=80.0).contains(&took), "{took}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_timeout_shorter_than_that_of_heads_is_kept() {
+        let brief = Timeouts { head: Duration::from_secs(60), idle: Duration::from_secs(4) };
+        let mut patience = Patience::new(brief, clock::now());
+        stays(&mut patience, Phase::Answer, 1).await;
+        let took = ends_after(&mut patience, Phase::Idle { begun: 1 }).await;
+        assert!((4.0..=5.0).contains(&took), "{took}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -124,7 +124,7 @@ impl Record {
             tally: Some(Tally { telemetry: Arc::clone(telemetry), started: clock::now() }),
             id,
             trace: None,
-            span: ServerSpan::default(),
+            span: ServerSpan::none(),
             tenant: None,
             route: RouteLabel::None,
             call: None,
@@ -156,7 +156,7 @@ impl Record {
 
     fn close(&mut self, status: StatusCode, refusal: Option<Refusal>) -> Option<Closing> {
         let tally = self.tally.take()?;
-        let span = std::mem::take(&mut self.span);
+        let span = std::mem::replace(&mut self.span, ServerSpan::none());
         let line = (span.is_recorded() || tally.telemetry.wants_line(status)).then(|| {
             Box::new(Line {
                 id: self.id.clone(),
@@ -213,13 +213,12 @@ impl Drop for Closing {
             None => metrics.count_stranger(self.status),
         }
         metrics.time_request(self.route, self.outcome, took);
-        if let Some(line) = &self.line {
-            if self.tally.telemetry.wants_line(self.status) {
-                self.write(line, took.as_secs_f64());
-            }
-            #[cfg(feature = "otlp")]
-            std::mem::take(&mut self.span).end(&self.told(line));
+        let Some(line) = &self.line else { return };
+        if self.tally.telemetry.wants_line(self.status) {
+            self.write(line, took.as_secs_f64());
         }
+        #[cfg(feature = "otlp")]
+        std::mem::replace(&mut self.span, ServerSpan::none()).end(&self.told(line));
     }
 }
 

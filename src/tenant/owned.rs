@@ -6,6 +6,7 @@ use http::HeaderValue;
 
 use super::turnstile::{Room, Turnstile};
 use crate::cache::Cache;
+use crate::clock::Instant;
 use crate::config::{Rate, Tenant as Settings};
 use crate::domain::{Refusal, TenantName, TokenHash};
 use crate::limits::{Left, Limiter};
@@ -96,12 +97,12 @@ impl Tenant {
     }
 
     /// Charges one request to its rate limit.
-    pub fn charge(&self) -> Charged {
+    pub fn charge(&self, now: Instant) -> Charged {
         let Some(Limit { limiter, policy }) = &self.limit else {
             return Charged { told: None, verdict: Ok(()) };
         };
         let state = |left| Some(LimitState { policy: policy.clone(), left });
-        match limiter.take() {
+        match limiter.take(now) {
             Ok(left) => Charged { told: state(left), verdict: Ok(()) },
             Err(spent) => {
                 self.metrics.count_rate_limited(LimitLabel::Tenant);
@@ -112,8 +113,8 @@ impl Tenant {
     }
 
     /// What is left of its rate limit, without taking any; `None` without a limit.
-    pub fn limit_left(&self) -> Option<Left> {
-        self.limit.as_ref().map(|limit| limit.limiter.left_now())
+    pub fn limit_left(&self, now: Instant) -> Option<Left> {
+        self.limit.as_ref().map(|limit| limit.limiter.left(now))
     }
 
     /// Its rate limiter, for a configuration that goes on with it.

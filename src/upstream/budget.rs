@@ -1,21 +1,27 @@
-//! The budget that retries are paid from: tower's, with a share that is kept to the percent.
+//! The budget that retries are paid from: tower's for what requests pay in, and one a second for free.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use tower::retry::budget::{Budget, TpsBudget};
 
+use crate::clock;
+use crate::config::Rate;
+use crate::limits::Limiter;
+
 /// For how long a request earns its share of a retry. The shortest that tower takes: retries must
 /// not save up for a burst.
 const TTL: Duration = Duration::from_secs(1);
-/// Retries that are free.
-const FREE_PER_SECOND: u32 = 1;
+/// How often a retry is free.
+const FREE: Rate = Rate { interval: Duration::from_secs(1), burst: NonZeroU32::MIN };
 
 /// Lets retries add a share of the load at most, and one a second in any case.
-#[derive(Debug)]
 pub struct RetryBudget {
-    budget: TpsBudget,
+    paid: TpsBudget,
     /// What a request pays in.
     deposits: u8,
+    /// tower's own, its reserve, comes twice a second at times.
+    free: Limiter,
 }
 
 impl RetryBudget {
@@ -27,20 +33,20 @@ impl RetryBudget {
     pub fn new(percent: u8) -> Self {
         let percent = percent.min(100);
         let unit = greatest_common_divisor(percent, 100);
-        let budget = TpsBudget::new(TTL, FREE_PER_SECOND, f32::from(unit) / 100.0);
-        Self { budget, deposits: percent / unit }
+        let paid = TpsBudget::new(TTL, 0, f32::from(unit) / 100.0);
+        Self { paid, deposits: percent / unit, free: Limiter::new(FREE) }
     }
 
     /// Pays in for a request.
     pub fn deposit(&self) {
         for _ in 0..self.deposits {
-            self.budget.deposit();
+            self.paid.deposit();
         }
     }
 
     /// Pays for a retry, if there is enough.
     pub fn withdraw(&self) -> bool {
-        self.budget.withdraw()
+        self.paid.withdraw() || self.free.take(clock::now()).is_ok()
     }
 }
 
@@ -66,22 +72,26 @@ mod tests {
         for percent in 0..=100 {
             let budget = RetryBudget::new(percent);
             let share = 1000 * u32::from(percent) / 100;
-            assert_eq!(retries(&budget, 1000), share + FREE_PER_SECOND, "{percent} %");
+            assert_eq!(retries(&budget, 1000), share + 1, "{percent} %");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_outage_adds_the_share_and_one_a_second_and_no_more() {
         for (percent, per_step) in [(0, 10), (20, 1), (20, 10), (30, 7), (60, 50), (100, 3)] {
-            let budget = RetryBudget::new(percent);
-            let (steps, mut made) = (2000, 0);
-            for _ in 0..steps {
-                made += retries(&budget, per_step);
-                tokio::time::advance(Duration::from_millis(10)).await;
+            for millis in [1, 7, 10, 101, 199] {
+                let budget = RetryBudget::new(percent);
+                let (steps, mut made) = (2000, 0);
+                for _ in 0..steps {
+                    made += retries(&budget, per_step);
+                    tokio::time::advance(Duration::from_millis(millis)).await;
+                }
+                let seconds = steps * u32::try_from(millis).unwrap() / 1000;
+                let bound = steps * per_step * u32::from(percent) / 100 + seconds + 1;
+                let case = format!("{percent} % of {per_step} each {millis} ms: {made} of {bound}");
+                assert!(made <= bound, "{case}");
+                assert!(made * 10 + 10 >= bound * 7, "{case}");
             }
-            let bound = steps * per_step * u32::from(percent) / 100 + steps / 100 + 1;
-            assert!(made <= bound, "{percent} % of {per_step} each 10 ms: {made} of {bound}");
-            assert!(made * 10 >= bound * 8, "{percent} % of {per_step} each 10 ms: {made} of {bound}");
         }
     }
 

@@ -152,7 +152,7 @@ impl Upstream {
             base_url: &self.parts.settings.base_url,
             paused_for: self.pause.left(now),
             breaker: leave::lock(&self.breaker).state_label(now),
-            budget: self.parts.budget.as_ref().map(|budget| budget.left_now()),
+            budget: self.parts.budget.as_ref().map(|budget| budget.left(now)),
             free_connections: self.permits.available_permits(),
         }
     }
@@ -187,7 +187,7 @@ impl Upstream {
     }
 
     async fn attempt(&self, ask: &Ask, urgency: Urgency, deadline: Instant) -> Result<Fetched, Failure> {
-        self.look()?;
+        self.look(urgency)?;
         let _permit = self.permit(urgency, deadline).await?;
         // The wait may have been long: the breaker may have opened since, or the upstream said 429.
         let leave = self.ask_leave()?;
@@ -205,13 +205,15 @@ impl Upstream {
     }
 
     /// Refuses at once what would only wait for a connection to be refused then. Takes nothing.
-    fn look(&self) -> Result<(), Failure> {
+    fn look(&self, urgency: Urgency) -> Result<(), Failure> {
         let now = clock::now();
         self.check_pause(now)?;
         if let Some(retry_after) = leave::lock(&self.breaker).refuses(now) {
             return Err(Failure::Unavailable { retry_after });
         }
-        match self.parts.budget.as_ref().map(|budget| budget.look()) {
+        // A renewal waits for nothing, and is charged at once.
+        let budget = self.parts.budget.as_ref().filter(|_| urgency == Urgency::Foreground);
+        match budget.map(|budget| budget.look(now)) {
             Some(Err(spent)) => Err(self.over_budget(spent)),
             Some(Ok(_)) | None => Ok(()),
         }
@@ -236,10 +238,10 @@ impl Upstream {
     fn charge(&self, urgency: Urgency) -> Result<(), Failure> {
         let Some(budget) = &self.parts.budget else { return Ok(()) };
         let reserve = budget.rate().burst.get() / 4;
-        if urgency == Urgency::Background && budget.left_now().remaining <= reserve {
+        if urgency == Urgency::Background && budget.left(clock::now()).remaining <= reserve {
             return Err(Failure::Budget { retry_after: budget.rate().interval });
         }
-        budget.take().map(|_| ()).map_err(|spent| self.over_budget(spent))
+        budget.take(clock::now()).map(|_| ()).map_err(|spent| self.over_budget(spent))
     }
 
     fn over_budget(&self, spent: Spent) -> Failure {
@@ -348,7 +350,7 @@ impl Upstream {
         };
         // It goes upstream, so it is paid for; but the caller must not fail for it.
         if let Some(budget) = &self.parts.budget {
-            let _ = budget.take();
+            let _ = budget.take(clock::now());
         }
         let result = self.send(ask, &next, deadline).await;
         if is_rejected(&result) {

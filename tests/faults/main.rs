@@ -60,6 +60,7 @@ mod proxy;
 mod support;
 
 mod clients;
+mod crowds;
 mod drains;
 mod frames;
 mod http2;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::proxy::{Fault, Proxy};
-use crate::support::{Act, Config, Gateway, TOKENS, Upstream, call_reply, eventually, reply};
+use crate::support::{Act, Config, Gate, Gateway, TOKENS, Upstream, call_reply, eventually, reply};
 
 const FAILED: &str = "hit; ttl; detail=stale-if-error";
 
@@ -266,13 +266,43 @@ fn f09_a_handshake_that_breaks_or_stalls_ends_in_time_and_gives_no_key_away() {
     let upstream = Upstream::contract();
     let proxy = Proxy::to(upstream.address());
     let lines = format!("base_url = \"https://{}\"\nconnect_timeout = \"400ms\"", proxy.address());
-    // The upstream takes a handshake for a request that never ends, so that nothing comes by itself.
+    // The upstream takes no handshake for a request, and ends the connection.
     let gateway = Gateway::start(&Config::default().with("upstream", &lines), proxy.address());
-    for (fault, status) in [(Fault::Hold, 504), (Fault::Refuse, 502), (Fault::Pass, 504)] {
+    for (fault, status) in
+        [(Fault::Hold, 504), (Fault::Garbage, 502), (Fault::Pass, 502), (Fault::Refuse, 502)]
+    {
         proxy.now(fault);
         let start = Instant::now();
         assert_eq!(gateway.get("call_1").status, status, "{fault:?}");
         assert!(start.elapsed() < Duration::from_secs(3), "{fault:?}: {:?}", start.elapsed());
     }
     assert_eq!(upstream.seen(), [], "nothing that could be read was sent");
+}
+
+#[test]
+fn while_a_probe_is_under_way_everyone_else_is_refused_at_once() {
+    let upstream = Upstream::always(reply("500 X", &[], "{}"));
+    let config = Config::default().with("upstream.breaker", "min_requests = 2\nopen_for = \"300ms\"");
+    let gateway = config.start(&upstream);
+    for number in 0..2 {
+        assert_eq!(gateway.get(&format!("call_{number}")).status, 500);
+    }
+    let gate = Gate::default();
+    let waiting = gate.clone();
+    upstream.now(move |seen| [vec![Act::Wait(waiting.clone())], call_reply(seen.id(), &[])].concat());
+    std::thread::sleep(Duration::from_millis(350));
+    let mut probe = gateway.connect();
+    probe.get("/v1/calls/call_probe", TOKENS[0], &[]);
+    upstream.wait_for(3);
+    for number in 0..20 {
+        let refused = gateway.get(&format!("call_other{number}"));
+        assert_eq!((refused.status, refused.code().as_str()), (503, "UPSTREAM_UNAVAILABLE"));
+        assert_eq!(refused.header("retry-after"), Some("1"));
+    }
+    assert_eq!(upstream.count(), 3, "a single probe");
+    assert_eq!(gateway.metric("upstream_breaker_open{tenant=\"alpha\"}"), 1.0);
+    gate.open();
+    assert_eq!(probe.read().status, 200);
+    assert_eq!(gateway.get("call_other1").status, 200, "it has closed");
+    assert_eq!(gateway.metric("upstream_breaker_open{tenant=\"alpha\"}"), 0.0);
 }

@@ -43,8 +43,9 @@ fn f19_and_f20_a_full_cache_stays_within_its_bytes_and_the_process_with_it() {
 
 #[test]
 fn f34_steps_of_the_calendar_change_no_age_and_harm_nobody() {
-    let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
-    if needed("libfaketime", std::fs::metadata(library)).is_none() {
+    // Of Debian's package `faketime`.
+    let library = format!("/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", std::env::consts::ARCH);
+    if needed("libfaketime", std::fs::metadata(&library)).is_none() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -58,7 +59,7 @@ fn f34_steps_of_the_calendar_change_no_age_and_harm_nobody() {
     let upstream = Upstream::contract();
     let gateway = Config::default()
         .tenant(0, "rate_limit = { per_minute = 1, burst = 100 }")
-        .env("LD_PRELOAD", library)
+        .env("LD_PRELOAD", &library)
         .env("FAKETIME_TIMESTAMP_FILE", clock.to_str().unwrap())
         .env("FAKETIME_NO_CACHE", "1")
         .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")

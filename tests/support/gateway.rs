@@ -133,9 +133,11 @@ impl Gateway {
         self.post_reload()
     }
 
-    /// Replaces its configuration file.
+    /// Replaces its configuration file, in one step.
     pub fn rewrite(&self, content: impl AsRef<[u8]>) {
-        std::fs::write(self.config_path(), content).expect("written");
+        let next = self.config_path().with_extension("next");
+        std::fs::write(&next, content).expect("written");
+        std::fs::rename(next, self.config_path()).expect("renamed");
     }
 
     pub fn post_reload(&self) -> Response {

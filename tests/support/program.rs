@@ -126,6 +126,14 @@ impl Program {
         assert!(sent.expect("kill").success());
     }
 
+    /// Seconds of processor that it has used so far, from the hundredths that the kernel counts.
+    pub fn cpu_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("it runs");
+        // Behind the name in brackets: the state is the third field, user and system time the 14th and 15th.
+        let fields = stat.rsplit(')').next().expect("a name").split_whitespace();
+        fields.skip(11).take(2).map(|time| time.parse::<f64>().expect("a number") / 100.0).sum()
+    }
+
     /// Waits for the end.
     pub fn wait(&mut self) -> ExitStatus {
         let mut status = None;

@@ -8,6 +8,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::support::PATIENCE;
 
 /// What is done to connections and to the responses on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +144,7 @@ async fn run(
     socket.set_nonblocking(true).unwrap();
     let mut door = open(socket);
     let (fault, faults) = watch::channel(Fault::Pass);
+    let mut relays = JoinSet::new();
     loop {
         tokio::select! {
             order = orders.recv() => {
@@ -161,11 +165,19 @@ async fn run(
                     }
                 }
                 fault.send_replace(next);
+                if next == Fault::Refuse {
+                    // Whoever hears that it is so may rely on it that no connection is left.
+                    let _ = tokio::time::timeout(PATIENCE, async {
+                        while relays.join_next().await.is_some() {}
+                    })
+                    .await;
+                }
                 let _ = told.send(());
             }
             client = door.accept() => {
                 opened.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(relay(client, upstream, faults.clone()));
+                while relays.try_join_next().is_some() {}
+                relays.spawn(relay(client, upstream, faults.clone()));
             }
         }
     }
@@ -198,7 +210,7 @@ async fn relay(mut client: TcpStream, upstream: SocketAddr, mut faults: watch::R
                 }
             },
             read = server.read(&mut told) => match read {
-                Ok(0) | Err(_) => Next::End,
+                Ok(0) | Err(_) => end(&mut client, &mut faults).await,
                 Ok(length) => spoil(&mut client, &told[..length], &mut sent, &mut faults).await,
             },
             () = async { drop(refusals.wait_for(|fault| *fault == Fault::Refuse).await) } => Next::Reset,
@@ -212,6 +224,18 @@ async fn relay(mut client: TcpStream, upstream: SocketAddr, mut faults: watch::R
             }
         }
     }
+}
+
+const GARBAGE: &[u8] = b"\x16\x03\x01 this is no HTTP\r\n\r\n";
+
+/// Passes the end of a connection on.
+async fn end(client: &mut TcpStream, faults: &mut watch::Receiver<Fault>) -> Next {
+    if *faults.borrow() == Fault::Garbage {
+        let _ = client.write_all(GARBAGE).await;
+    }
+    let is_silent = |fault: &Fault| matches!(fault, Fault::Hold | Fault::BlackHole);
+    drop(faults.wait_for(|fault| !is_silent(fault)).await);
+    Next::End
 }
 
 /// Passes a piece of a response on, of which `sent` bytes have been.
@@ -246,7 +270,7 @@ async fn spoil(
             Fault::Reset(after) => (rest.len().min(after.saturating_sub(*sent)), Some(Next::Reset)),
             Fault::Truncate(after) => (rest.len().min(after.saturating_sub(*sent)), Some(Next::End)),
             Fault::Garbage => {
-                let _ = client.write_all(b"\x16\x03\x01 this is no HTTP\r\n\r\n").await;
+                let _ = client.write_all(GARBAGE).await;
                 return Next::End;
             }
         };

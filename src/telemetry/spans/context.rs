@@ -17,7 +17,7 @@ impl TraceContext {
         let span = SpanId::from_hex(field(36..52)?).ok()?;
         let flags = u8::from_str_radix(field(53..55)?, 16).ok()? & KNOWN_FLAGS;
         let state = self.state.as_ref().and_then(|state| state.to_str().ok());
-        let state = state.and_then(|state| state.parse().ok()).unwrap_or_else(|| TraceState::NONE);
+        let state = state.and_then(|state| state.parse().ok()).unwrap_or(TraceState::NONE);
         Some(SpanContext::new(trace, span, TraceFlags::new(flags), true, state))
     }
 

@@ -42,10 +42,15 @@ impl Spans {
 }
 
 /// No span of a request.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ServerSpan;
 
 impl ServerSpan {
+    /// There never is one.
+    pub const fn none() -> Self {
+        Self
+    }
+
     /// Nobody asks for what it tells.
     pub const fn is_recorded(&self) -> bool {
         false

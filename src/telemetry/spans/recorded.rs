@@ -92,7 +92,6 @@ impl Spans {
 }
 
 /// The span of a request, if it is recorded.
-#[derive(Default)]
 pub struct ServerSpan(Option<Box<Span>>);
 
 /// What a request's span tells.
@@ -122,6 +121,11 @@ pub struct Told<'a> {
 }
 
 impl ServerSpan {
+    /// Not recorded, or not yet.
+    pub const fn none() -> Self {
+        Self(None)
+    }
+
     /// Whether anybody will see what it tells.
     pub const fn is_recorded(&self) -> bool {
         self.0.is_some()

@@ -78,6 +78,7 @@ impl Ledger {
     }
 
     /// The storm must have been one.
+    #[expect(clippy::print_stdout, reason = "what `--nocapture` shows of a run")]
     pub fn check_variety(&self) {
         let answered: u64 = self.answered.iter().map(|count| count.load(SeqCst)).sum();
         let (explained, calm) = (self.explained.load(SeqCst), self.calm.load(SeqCst));
@@ -204,4 +205,31 @@ fn is_whole(tenant: usize, id: &str, answer: &Response) -> bool {
     let Ok(body) = serde_json::from_slice::<serde_json::Value>(&answer.body) else { return false };
     let data = &body["data"];
     data["id"] == id && data["canary"] == world::canary(tenant, id) && data["filler"] == world::filler(id)
+}
+
+#[test]
+fn the_judge_of_the_storm_knows_right_from_wrong() {
+    let text = |tenant, id: &str| world::body(tenant, id, 1);
+    let of = |body: String| Response { status: 200, headers: Vec::new(), body: body.into_bytes() };
+    let (id, other) = ("call_storm12", "call_storm13");
+    assert!(is_whole(0, id, &of(text(0, id))));
+    for (what, body) in [
+        ("another tenant's", text(1, id)),
+        ("another call", text(0, other)),
+        ("another call's data under this ID", text(0, other).replacen(other, id, 1)),
+        ("less than all", text(0, id).replacen('x', "", 1)),
+        ("half", text(0, id)[..100].to_owned()),
+        ("nothing", String::new()),
+    ] {
+        assert!(!is_whole(0, id, &of(body)), "{what}");
+    }
+    let ledger = Ledger::new(0);
+    let asked = Asked { tenant: 0, id, method: "GET", conditional: false };
+    let mut judged = 0;
+    for (status, body) in [(200, text(1, id)), (304, String::new()), (404, "{}".into()), (502, "{}".into())] {
+        let answer = Response { status, ..of(body) };
+        judge(&asked, &answer, &Weather::new(), Instant::now(), &ledger);
+        judged += 1;
+        assert_eq!(ledger.failures.lock().unwrap().len(), judged, "{status} in calm weather");
+    }
 }

@@ -83,7 +83,7 @@ pub fn filler(id: &str) -> String {
     "x".repeat(bytes)
 }
 
-fn body(tenant: usize, id: &str, request: usize) -> String {
+pub fn body(tenant: usize, id: &str, request: usize) -> String {
     let status = if number(id) % 10 == 3 { "in_progress" } else { "completed" };
     format!(
         "{{\"success\":true,\"data\":{{\"id\":\"{id}\",\"status\":\"{status}\",\"canary\":\"{}\",\
