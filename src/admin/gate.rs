@@ -4,11 +4,15 @@
 //! listener through the operator's own machine, neither by a form (another site's request) nor by a
 //! name that points here (DNS rebinding).
 
-use http::header::{AUTHORIZATION, HOST, ORIGIN};
+use std::net::IpAddr;
+
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, ORIGIN, TRANSFER_ENCODING};
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
+use http_body::Body;
 use serde_json::Value;
 
+use super::refusal::Refused;
 use crate::config::{Settings, Shown};
 use crate::domain::{TokenHash, is_token68};
 
@@ -33,58 +37,36 @@ impl Rules {
     }
 }
 
-/// A refusal of the gate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Denied {
-    /// The request was meant for another name.
-    Misdirected,
-    /// A page of another site sent it.
-    OtherSite,
-    /// There is no token, and the listener can be reached from elsewhere.
-    NotLocal,
-    /// No token, or a wrong one.
-    Unauthorized,
-}
-
-impl Denied {
-    /// Status, code and words.
-    pub const fn envelope(self) -> (StatusCode, &'static str, &'static str) {
-        match self {
-            Self::Misdirected => (
-                StatusCode::MISDIRECTED_REQUEST,
-                "MISDIRECTED",
-                "This Host is not served here; add it to admin.hosts if it should be",
-            ),
-            Self::OtherSite => (StatusCode::FORBIDDEN, "FORBIDDEN", "Requests from other sites are refused"),
-            Self::NotLocal => (
-                StatusCode::FORBIDDEN,
-                "FORBIDDEN",
-                "Without admin.token, the admin API answers only on loopback and Unix sockets",
-            ),
-            Self::Unauthorized => {
-                (StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "Invalid or missing admin token")
-            }
-        }
-    }
-}
-
 /// Whether the page itself may be shown: under a name that can't have been made to point here.
-pub fn admit_page(headers: &HeaderMap, rules: &Rules) -> Result<(), Denied> {
-    if is_known_host(headers, &rules.hosts) { Ok(()) } else { Err(Denied::Misdirected) }
+pub fn admit_page<B>(request: &Request<B>, rules: &Rules) -> Result<(), Refused> {
+    match authority(request) {
+        Some(authority) if is_known(&authority, &rules.hosts) => Ok(()),
+        Some(_) | None => Err(Refused::Misdirected),
+    }
 }
 
 /// Whether the API may be asked, by a listener that only this machine can reach or not.
-pub fn admit_api(headers: &HeaderMap, rules: &Rules, is_local: bool) -> Result<(), Denied> {
-    admit_page(headers, rules)?;
-    if is_other_site(headers) {
-        return Err(Denied::OtherSite);
+pub fn admit_api<B>(request: &Request<B>, rules: &Rules, is_local: bool) -> Result<(), Refused> {
+    admit_page(request, rules)?;
+    if is_other_site(request) {
+        return Err(Refused::OtherSite);
     }
     match &rules.token {
-        Some(token) if bearer(headers) == Some(*token) => Ok(()),
-        Some(_) => Err(Denied::Unauthorized),
+        Some(token) if bearer(request.headers()) == Some(*token) => Ok(()),
+        Some(_) => Err(Refused::Unauthorized),
         None if is_local => Ok(()),
-        None => Err(Denied::NotLocal),
+        None => Err(Refused::NotLocal),
     }
+}
+
+/// Refuses a request with a body: nothing on this listener takes one.
+pub fn admit_framing<B: Body>(request: &Request<B>) -> Result<(), Refused> {
+    let headers = request.headers();
+    let announced = headers.get_all(CONTENT_LENGTH).iter().any(|length| length.as_bytes() != b"0");
+    if announced || headers.contains_key(TRANSFER_ENCODING) || !request.body().is_end_stream() {
+        return Err(Refused::Body);
+    }
+    Ok(())
 }
 
 /// The digest of the bearer token. Comparing digests takes the same time however close a guess is.
@@ -95,29 +77,45 @@ fn bearer(headers: &HeaderMap) -> Option<TokenHash> {
     (scheme.eq_ignore_ascii_case(b"bearer ") && is_token68(token)).then(|| TokenHash::of(token))
 }
 
+/// The one authority that a request names, in lower case: its `Host`, HTTP/2's `:authority`, or both
+/// alike. A request that names none, several, or two that differ is meant for nobody here.
+fn authority<B>(request: &Request<B>) -> Option<Authority> {
+    let lines: Vec<_> = request.headers().get_all(HOST).iter().collect();
+    let host = match lines.as_slice() {
+        [] => None,
+        [line] => Some(line.to_str().ok()?.to_ascii_lowercase().parse::<Authority>().ok()?),
+        _ => return None,
+    };
+    let target = request.uri().authority().map(|target| target.as_str().to_ascii_lowercase());
+    match (host, target) {
+        (Some(host), None) => Some(host),
+        (Some(host), Some(target)) => Some(host).filter(|host| host.as_str() == target),
+        (None, Some(target)) if request.version() == Version::HTTP_2 => target.parse().ok(),
+        (None, _) => None,
+    }
+}
+
 /// An IP literal, `localhost`, or a name of the configuration. Only names can be made to point here.
-fn is_known_host(headers: &HeaderMap, hosts: &[String]) -> bool {
-    let mut lines = headers.get_all(HOST).iter();
-    let line = lines.next().filter(|_| lines.next().is_none());
-    let authority = line.and_then(|line| line.to_str().ok()?.parse::<Authority>().ok());
-    // HTTP/2 has its authority elsewhere, and browsers speak it only behind TLS.
-    let Some(authority) = authority else { return false };
-    let host = authority.host().to_ascii_lowercase();
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&host);
-    bare.parse::<std::net::IpAddr>().is_ok() || host == "localhost" || hosts.contains(&host)
+fn is_known(authority: &Authority, hosts: &[String]) -> bool {
+    let host = authority.host();
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let is_plain = !authority.as_str().contains('@');
+    is_plain
+        && (bare.parse::<IpAddr>().is_ok() || host == "localhost" || hosts.iter().any(|known| known == host))
 }
 
 /// Whether a browser says that a page of another origin sent this.
-fn is_other_site(headers: &HeaderMap) -> bool {
-    let text =
-        |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?").to_ascii_lowercase());
-    let site = text(&SEC_FETCH_SITE);
-    if site.is_some_and(|site| site != "same-origin" && site != "none") {
-        return true;
-    }
-    let host = text(&HOST).unwrap_or_default();
-    text(&ORIGIN)
-        .is_some_and(|origin| origin.split_once("://").is_none_or(|(_, authority)| authority != host))
+fn is_other_site<B>(request: &Request<B>) -> bool {
+    let is = |line: &HeaderValue, words: &[&str]| words.iter().any(|word| line == word);
+    let sites = request.headers().get_all(SEC_FETCH_SITE).iter();
+    let own = authority(request);
+    let is_own = |origin: &HeaderValue| {
+        let origin = origin.to_str().unwrap_or_default().to_ascii_lowercase();
+        let named = origin.split_once("://").map(|(_, authority)| authority);
+        named.is_some() && named == own.as_ref().map(Authority::as_str)
+    };
+    sites.into_iter().any(|site| !is(site, &["same-origin", "none"]))
+        || !request.headers().get_all(ORIGIN).iter().all(is_own)
 }
 
 #[cfg(test)]
@@ -129,12 +127,12 @@ mod tests {
         Rules { hosts: vec!["gateway.internal".into()], token, shown: Value::Null }
     }
 
-    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut map = HeaderMap::new();
+    fn request(lines: &[(&'static str, &'static str)]) -> Request<()> {
+        let mut request = Request::new(());
         for (name, value) in lines {
-            map.append(*name, value.parse().unwrap());
+            request.headers_mut().append(*name, value.parse().unwrap());
         }
-        map
+        request
     }
 
     const LOCAL: (&str, &str) = ("host", "127.0.0.1:9090");
@@ -144,26 +142,64 @@ mod tests {
         for host in
             ["127.0.0.1:9090", "10.1.2.3", "[::1]:9090", "localhost", "LOCALHOST:9090", "gateway.internal:80"]
         {
-            assert_eq!(admit_page(&headers(&[("host", host)]), &rules(None)), Ok(()), "{host}");
+            assert_eq!(admit_page(&request(&[("host", host)]), &rules(None)), Ok(()), "{host}");
         }
         for host in
             ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "", "gateway.internal.evil"]
         {
             assert_eq!(
-                admit_page(&headers(&[("host", host)]), &rules(None)),
-                Err(Denied::Misdirected),
+                admit_page(&request(&[("host", host)]), &rules(None)),
+                Err(Refused::Misdirected),
                 "{host}"
             );
         }
-        assert_eq!(admit_page(&headers(&[]), &rules(None)), Err(Denied::Misdirected));
-        assert_eq!(admit_page(&headers(&[LOCAL, LOCAL]), &rules(None)), Err(Denied::Misdirected));
+        assert_eq!(admit_page(&request(&[]), &rules(None)), Err(Refused::Misdirected));
+        assert_eq!(admit_page(&request(&[LOCAL, LOCAL]), &rules(None)), Err(Refused::Misdirected));
+        assert_eq!(
+            admit_page(&request(&[("host", "evil@127.0.0.1")]), &rules(None)),
+            Err(Refused::Misdirected)
+        );
+    }
+
+    #[test]
+    fn a_target_with_an_authority_names_the_same_as_its_host() {
+        let page = |version, target: &str, host: Option<&str>| {
+            let builder = host.into_iter().fold(Request::builder(), |all, host| all.header("host", host));
+            admit_page(&builder.version(version).uri(target).body(()).unwrap(), &rules(None))
+        };
+        let (one, two) = (Version::HTTP_11, Version::HTTP_2);
+        assert_eq!(page(two, "http://127.0.0.1:9090/", None), Ok(()));
+        assert_eq!(page(two, "http://localhost/", Some("LOCALHOST")), Ok(()));
+        assert_eq!(page(one, "http://localhost/", Some("localhost")), Ok(()));
+        for (version, target, host) in [
+            (two, "http://evil.example/", None),
+            (two, "http://127.0.0.1/", Some("evil.example")),
+            (two, "http://evil.example/", Some("127.0.0.1")),
+            (one, "http://evil.example/", Some("127.0.0.1")),
+            (one, "http://127.0.0.1/", None),
+        ] {
+            assert_eq!(page(version, target, host), Err(Refused::Misdirected), "{target} {host:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_refused_however_it_is_announced() {
+        let framing = |name: &'static str, value: &'static str| {
+            let request = Request::builder().header(name, value);
+            admit_framing(&request.body(http_body_util::Empty::<&[u8]>::new()).unwrap())
+        };
+        assert_eq!(framing("content-length", "0"), Ok(()));
+        assert_eq!(framing("content-length", "1"), Err(Refused::Body));
+        assert_eq!(framing("transfer-encoding", "chunked"), Err(Refused::Body));
+        let streamed = Request::new(http_body_util::Full::new(&b"x"[..]));
+        assert_eq!(admit_framing(&streamed), Err(Refused::Body));
     }
 
     #[test]
     fn another_sites_request_is_refused() {
         let api = |lines: &[(&'static str, &'static str)]| {
             let lines: Vec<_> = [LOCAL].iter().chain(lines).copied().collect();
-            admit_api(&headers(&lines), &rules(None), true)
+            admit_api(&request(&lines), &rules(None), true)
         };
         assert_eq!(api(&[]), Ok(()));
         assert_eq!(api(&[("sec-fetch-site", "same-origin"), ("origin", "http://127.0.0.1:9090")]), Ok(()));
@@ -174,23 +210,24 @@ mod tests {
             ("origin", "http://evil.example"),
             ("origin", "http://127.0.0.1:9091"),
             ("origin", "null"),
+            ("origin", ""),
         ] {
-            assert_eq!(api(&[line]), Err(Denied::OtherSite), "{line:?}");
+            assert_eq!(api(&[line]), Err(Refused::OtherSite), "{line:?}");
         }
     }
 
     #[test]
     fn a_token_is_asked_for_if_there_is_one_and_without_one_only_this_machine_may_ask() {
         let secured = rules(Some("admin-token"));
-        let with = |line| admit_api(&headers(&[LOCAL, ("authorization", line)]), &secured, false);
+        let with = |line| admit_api(&request(&[LOCAL, ("authorization", line)]), &secured, false);
         assert_eq!(with("Bearer admin-token"), Ok(()));
         assert_eq!(with("bearer admin-token"), Ok(()));
         for line in
             ["Bearer wrong", "Bearer admin-token ", "Bearer  admin-token", "Basic admin-token", "admin-token"]
         {
-            assert_eq!(with(line), Err(Denied::Unauthorized), "{line}");
+            assert_eq!(with(line), Err(Refused::Unauthorized), "{line}");
         }
-        assert_eq!(admit_api(&headers(&[LOCAL]), &secured, true), Err(Denied::Unauthorized));
-        assert_eq!(admit_api(&headers(&[LOCAL]), &rules(None), false), Err(Denied::NotLocal));
+        assert_eq!(admit_api(&request(&[LOCAL]), &secured, true), Err(Refused::Unauthorized));
+        assert_eq!(admit_api(&request(&[LOCAL]), &rules(None), false), Err(Refused::NotLocal));
     }
 }

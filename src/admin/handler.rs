@@ -6,26 +6,24 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
-};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::header::CONNECTION;
+use http::{HeaderValue, Method, Request, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use serde::Serialize;
 use serde_json::json;
 
-use super::gate::{Denied, Rules, admit_api};
+use super::answer::{self, Answer};
+use super::gate::{Rules, admit_api, admit_framing, admit_page};
 use super::health::{Health, State};
+use super::history::History;
+use super::refusal::Refused;
 use super::route::{Area, NoRoute, Route, Scope, area, route};
-use super::stats;
+use super::{openapi, page, purge, stats};
 use crate::clock::{self, Instant, WallClock};
-use crate::domain::{RequestId, error_envelope};
+use crate::domain::{CallId, RequestId, TenantName, error_envelope};
 use crate::gateway::{Gateway, explain};
 use crate::server::{Answering, Handler, Peer};
-use crate::tenant::Tenant;
 
 /// Reads the configuration again; the error lists every problem.
 pub type Reload =
@@ -37,6 +35,8 @@ pub struct Admin {
     pub gateway: Arc<Gateway>,
     /// The process's state.
     pub health: Health,
+    /// The counts of the last minutes.
+    pub history: Arc<History>,
     /// Who may ask.
     pub rules: Arc<ArcSwap<Rules>>,
     /// Whether only this machine can reach the listener.
@@ -49,16 +49,12 @@ pub struct Admin {
     pub wall: WallClock,
 }
 
-type Answer = Response<Full<Bytes>>;
-
-const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const YAML: HeaderValue = HeaderValue::from_static("application/yaml");
 
 impl Handler for Admin {
-    type Body = Full<Bytes>;
+    type Body = Full<bytes::Bytes>;
 
-    fn answer(self: &Arc<Self>, _: Peer, request: Request<Incoming>) -> Answering<Full<Bytes>> {
+    fn answer(self: &Arc<Self>, _: Peer, request: Request<Incoming>) -> Answering<Full<bytes::Bytes>> {
         let admin = Arc::clone(self);
         Answering::waiting(async move { admin.respond_always(&request).await })
     }
@@ -68,65 +64,48 @@ impl Admin {
     /// Whatever happens, a panic included, becomes one answer.
     async fn respond_always(self: Arc<Self>, request: &Request<Incoming>) -> Answer {
         let answered = AssertUnwindSafe(Arc::clone(&self).respond(request)).catch_unwind().await;
-        let mut response = answered.unwrap_or_else(|_| self.internal());
-        let headers = response.headers_mut();
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if *request.method() == Method::HEAD {
-            let length = http_body::Body::size_hint(response.body()).exact().unwrap_or(0);
-            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
-            *response.body_mut() = Full::default();
+        let mut answer = match answered {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(refused)) => self.refuse(refused),
+            Err(_) => self.refuse(Refused::Internal),
+        };
+        if request.version() == Version::HTTP_2 {
+            // HTTP/2 has no such field (RFC 9113 section 8.2.2), and ends streams one by one.
+            answer.headers_mut().remove(CONNECTION);
         }
-        response
+        if *request.method() == Method::HEAD { answer::head_of(answer) } else { answer }
     }
 
-    async fn respond(self: Arc<Self>, request: &Request<Incoming>) -> Answer {
+    async fn respond(self: Arc<Self>, request: &Request<Incoming>) -> Result<Answer, Refused> {
+        admit_framing(request)?;
         let path = request.uri().path();
-        if area(path) == Area::Api
-            && let Err(denied) = admit_api(request.headers(), &self.rules.load(), self.is_local)
-        {
-            return self.denied(denied);
+        match area(path) {
+            Area::Open => {}
+            Area::Page => admit_page(request, &self.rules.load())?,
+            Area::Api => admit_api(request, &self.rules.load(), self.is_local)?,
         }
-        match route(request.method(), path) {
-            Ok(route) => self.carry_out(route, request.uri().query().unwrap_or_default()).await,
-            Err(NoRoute::NotFound) => self.not_found(),
-            Err(NoRoute::Method(allowed)) => {
-                let (status, code) = (StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED");
-                let mut refused = self.error(status, code, "Method not allowed");
-                refused.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
-                refused
-            }
-        }
+        let route = route(request.method(), path).map_err(|no| match no {
+            NoRoute::NotFound => Refused::NotFound,
+            NoRoute::Method(allowed) => Refused::Method(allowed),
+        })?;
+        self.carry_out(route, request.uri().query().unwrap_or_default()).await
     }
 
-    async fn carry_out(self: Arc<Self>, route: Route, query: &str) -> Answer {
+    async fn carry_out(self: Arc<Self>, route: Route, query: &str) -> Result<Answer, Refused> {
         match route {
-            Route::Metrics => self.off_runtime(Self::metrics).await,
-            Route::Livez => answer(StatusCode::OK, TEXT, "ok\n".into()),
-            Route::Readyz => self.readyz(query),
-            Route::Stats => {
-                self.off_runtime(|admin| {
-                    let uptime = clock::now().duration_since(admin.started);
-                    json_answer(StatusCode::OK, &stats::gather(&admin.gateway, &admin.health, uptime))
-                })
-                .await
+            Route::Page => Ok(page::page()),
+            Route::OpenApi => Ok(answer::typed(StatusCode::OK, YAML, openapi::TEXT.into())),
+            Route::Metrics => self.off_runtime(|admin| Ok(admin.metrics())).await,
+            Route::Livez => Ok(answer::text(StatusCode::OK, "ok\n")),
+            Route::Readyz => Ok(self.readyz(query)),
+            Route::Stats => self.off_runtime(|admin| Ok(admin.stats())).await,
+            Route::History => {
+                let told = serde_json::to_vec(&self.history.tell()).map_err(|_| Refused::Internal)?;
+                Ok(answer::json_text(StatusCode::OK, told))
             }
-            Route::Config => json_answer(StatusCode::OK, &self.rules.load().shown),
-            Route::Entry(tenant, id) => {
-                let snapshot = self.gateway.snapshots.load();
-                let entry =
-                    snapshot.directory.named(&tenant).and_then(|tenant| tenant.cache().current().entry(&id));
-                let describe =
-                    |entry: Arc<_>| json_answer(StatusCode::OK, &described(&entry, &snapshot.policy));
-                entry.map_or_else(|| self.not_found(), describe)
-            }
-            Route::Explain(tenant, id) => {
-                let snapshot = self.gateway.snapshots.load();
-                match snapshot.directory.named(&tenant) {
-                    Some(tenant) => json_answer(StatusCode::OK, &explain(&snapshot, tenant, &id)),
-                    None => self.not_found(),
-                }
-            }
+            Route::Config => Ok(answer::json(StatusCode::OK, &self.rules.load().shown)),
+            Route::Entry(tenant, id) => self.entry(&tenant, &id),
+            Route::Explain(tenant, id) => self.explain(&tenant, &id),
             Route::Purge(scope) => self.off_runtime(move |admin| admin.purge(&scope)).await,
             Route::Reload => self.reload().await,
         }
@@ -136,8 +115,9 @@ impl Admin {
         let state = self.health.state();
         let status = if state == State::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         let verbose = query.split('&').any(|pair| pair == "verbose" || pair.starts_with("verbose="));
-        let text = if verbose { self.health.verbose() } else { format!("{}\n", state.label()) };
-        answer(status, TEXT, text.into())
+        let dropped = self.gateway.telemetry.metrics.log_lines_dropped();
+        let text = if verbose { self.health.verbose(dropped) } else { format!("{}\n", state.label()) };
+        answer::text(status, text)
     }
 
     fn metrics(&self) -> Answer {
@@ -146,102 +126,70 @@ impl Admin {
             tenant.metrics().cache_entries.set(entries);
             tenant.metrics().cache_bytes.set(bytes);
         }
-        answer(StatusCode::OK, METRICS, self.gateway.telemetry.metrics.text().into())
+        answer::metrics(self.gateway.telemetry.metrics.text())
     }
 
-    fn purge(&self, scope: &Scope) -> Answer {
+    fn stats(&self) -> Answer {
+        let uptime = clock::now().duration_since(self.started);
+        answer::json(StatusCode::OK, &stats::gather(&self.gateway, &self.health, uptime))
+    }
+
+    fn entry(&self, tenant: &TenantName, id: &CallId) -> Result<Answer, Refused> {
         let snapshot = self.gateway.snapshots.load();
-        let purge_all = |tenant: &Arc<Tenant>| {
-            let purged = tenant.cache().purge_all();
-            tracing::info!(tenant = tenant.name().as_str(), purged, "purged a tenant's cache");
-            purged
-        };
-        let purged = match scope {
-            Scope::All => snapshot.directory.all().map(purge_all).sum(),
-            Scope::Tenant(name) => match snapshot.directory.named(name) {
-                Some(tenant) => purge_all(tenant),
-                None => return self.not_found(),
-            },
-            Scope::Call(name, id) => match snapshot.directory.named(name) {
-                Some(tenant) => {
-                    let purged = tenant.cache().purge_call(id);
-                    let call = self.gateway.telemetry.call_for_log(id);
-                    tracing::info!(tenant = name.as_str(), call, purged, "purged a call");
-                    purged
-                }
-                None => return self.not_found(),
-            },
-        };
-        json_answer(StatusCode::OK, &json!({ "purged": purged }))
+        let tenant = snapshot.directory.named(tenant).ok_or(Refused::NotFound)?;
+        let entry = tenant.cache().current().entry(id).ok_or(Refused::NotFound)?;
+        Ok(answer::json(StatusCode::OK, &entry.describe(&snapshot.policy, clock::now())))
     }
 
-    async fn reload(&self) -> Answer {
-        let Some(reload) = self.reload.get() else { return self.internal() };
+    fn explain(&self, tenant: &TenantName, id: &str) -> Result<Answer, Refused> {
+        let snapshot = self.gateway.snapshots.load();
+        let tenant = snapshot.directory.named(tenant).ok_or(Refused::NotFound)?;
+        Ok(answer::json(StatusCode::OK, &explain(&snapshot, tenant, id)))
+    }
+
+    fn purge(&self, scope: &Scope) -> Result<Answer, Refused> {
+        let purged = purge::purge(&self.gateway, scope).map_err(|purge::NoTenant| Refused::NotFound)?;
+        Ok(answer::json(StatusCode::OK, &json!({ "purged": purged })))
+    }
+
+    async fn reload(&self) -> Result<Answer, Refused> {
+        let reload = self.reload.get().ok_or(Refused::Internal)?;
         match reload().await {
-            Ok(()) => json_answer(StatusCode::OK, &json!({ "reloaded": true })),
-            Err(problems) => {
-                let message = "The configuration was not reloaded; the running one stays";
-                let status = StatusCode::UNPROCESSABLE_ENTITY;
-                let mut envelope = json!({
-                    "success": false,
-                    "error": { "code": "INVALID_CONFIG", "message": message, "details": problems },
-                });
-                let meta = json!({
-                    "timestamp": format!("{:.0}", self.wall.now()),
-                    "request_id": RequestId::from_random(fastrand::u128(..)).as_str(),
-                });
-                if let Some(object) = envelope.as_object_mut() {
-                    object.insert("meta".into(), meta);
-                }
-                json_answer(status, &envelope)
-            }
+            Ok(()) => Ok(answer::json(StatusCode::OK, &json!({ "reloaded": true }))),
+            Err(problems) => Ok(self.invalid(&problems)),
         }
     }
 
     /// Runs what may take a while beside the runtime.
-    async fn off_runtime(self: &Arc<Self>, work: impl FnOnce(&Self) -> Answer + Send + 'static) -> Answer {
+    async fn off_runtime(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<Answer, Refused> + Send + 'static,
+    ) -> Result<Answer, Refused> {
         let admin = Arc::clone(self);
-        let working = tokio::task::spawn_blocking(move || work(&admin));
-        working.await.unwrap_or_else(|_| self.internal())
+        tokio::task::spawn_blocking(move || work(&admin)).await.unwrap_or(Err(Refused::Internal))
     }
 
-    fn denied(&self, denied: Denied) -> Answer {
-        let (status, code, message) = denied.envelope();
-        let mut refused = self.error(status, code, message);
-        if denied == Denied::Unauthorized {
-            refused.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        refused
-    }
-
-    fn not_found(&self) -> Answer {
-        self.error(StatusCode::NOT_FOUND, "NOT_FOUND", "There is no such thing here")
-    }
-
-    fn internal(&self) -> Answer {
-        self.error(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "Internal error")
-    }
-
-    fn error(&self, status: StatusCode, code: &str, message: &str) -> Answer {
+    fn refuse(&self, refused: Refused) -> Answer {
         let id = RequestId::from_random(fastrand::u128(..));
-        answer(status, JSON, error_envelope(code, message, self.wall.now(), id.as_str()))
+        let body = error_envelope(refused.code(), refused.message(), self.wall.now(), id.as_str());
+        let mut answer = answer::json_text(refused.status(), body);
+        if let Some((name, value)) = refused.header() {
+            answer.headers_mut().insert(name, value);
+        }
+        answer
     }
-}
 
-fn described(entry: &crate::cache::Entry, policy: &crate::config::Cache) -> impl Serialize {
-    entry.describe(policy, clock::now())
-}
-
-fn json_answer(status: StatusCode, value: &impl Serialize) -> Answer {
-    // Strings and numbers under string keys always serialise.
-    let mut text = serde_json::to_vec_pretty(value).unwrap_or_default();
-    text.push(b'\n');
-    answer(status, JSON, text.into())
-}
-
-fn answer(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Answer {
-    let mut response = Response::new(Full::new(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, content_type);
-    response
+    /// The one refusal with details: every problem of a configuration.
+    fn invalid(&self, problems: &[String]) -> Answer {
+        let refused = Refused::InvalidConfig;
+        let envelope = json!({
+            "success": false,
+            "error": { "code": refused.code(), "message": refused.message(), "details": problems },
+            "meta": {
+                "timestamp": format!("{:.0}", self.wall.now()),
+                "request_id": RequestId::from_random(fastrand::u128(..)).as_str(),
+            },
+        });
+        answer::json(refused.status(), &envelope)
+    }
 }

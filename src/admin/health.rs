@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 
+use crate::config::Address;
+
 /// What the process is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
@@ -46,6 +48,16 @@ pub struct Health(Arc<Inner>);
 struct Inner {
     state: AtomicU8,
     last_reload: ArcSwapOption<ReloadReport>,
+    listeners: ArcSwapOption<Vec<Socket>>,
+}
+
+/// A socket that is listened on.
+#[derive(Debug, Clone)]
+pub struct Socket {
+    /// `data` or `admin`.
+    pub plane: &'static str,
+    /// Where, ports resolved.
+    pub address: Address,
 }
 
 impl Health {
@@ -54,6 +66,7 @@ impl Health {
         Self(Arc::new(Inner {
             state: AtomicU8::new(State::Starting as u8),
             last_reload: ArcSwapOption::empty(),
+            listeners: ArcSwapOption::empty(),
         }))
     }
 
@@ -81,8 +94,25 @@ impl Health {
         self.0.last_reload.load_full()
     }
 
+    /// Notes the sockets that are listened on.
+    pub fn note_listeners(&self, listeners: Vec<Socket>) {
+        self.0.listeners.store(Some(Arc::new(listeners)));
+    }
+
     /// Every check with its state, a line each: `+` is good, `!` needs a look, `-` takes no traffic.
-    pub fn verbose(&self) -> String {
+    pub fn verbose(&self, log_lines_dropped: u64) -> String {
+        let mut text = self.traffic_and_configuration();
+        for Socket { plane, address } in self.0.listeners.load().iter().flat_map(|all| all.iter()) {
+            text += &format!("[+] {plane} listener: {address}\n");
+        }
+        text += &match log_lines_dropped {
+            0 => "[+] log: no lines dropped\n".to_owned(),
+            lines => format!("[!] log: {lines} lines dropped, because their reader was too slow\n"),
+        };
+        text
+    }
+
+    fn traffic_and_configuration(&self) -> String {
         let state = self.state();
         let mark = if state == State::Ready { '+' } else { '-' };
         let mut text = format!("[{mark}] traffic: {}\n", state.label());
@@ -112,17 +142,23 @@ mod tests {
     #[test]
     fn every_check_is_listed_with_its_state() {
         let health = Health::new();
-        assert!(health.verbose().starts_with("[-] traffic: starting\n"));
+        assert!(health.verbose(0).starts_with("[-] traffic: starting\n"));
         health.set(State::Ready);
-        assert_eq!(health.verbose(), "[+] traffic: ready\n[+] configuration: as loaded at the start\n");
+        health.note_listeners(vec![Socket { plane: "data", address: "127.0.0.1:8080".parse().unwrap() }]);
+        assert_eq!(
+            health.verbose(0),
+            "[+] traffic: ready\n[+] configuration: as loaded at the start\n[+] data listener: 127.0.0.1:8080\n\
+             [+] log: no lines dropped\n"
+        );
         let at = "2024-01-15T10:30:00Z".parse().unwrap();
         health.note_reload(at, vec!["g.toml:1:1: cache.tll: unknown key".into()]);
         assert_eq!(
-            health.verbose(),
+            health.verbose(7),
             "[+] traffic: ready\n[!] configuration: the reload at 2024-01-15T10:30:00Z failed and changed nothing\n      \
-             g.toml:1:1: cache.tll: unknown key\n"
+             g.toml:1:1: cache.tll: unknown key\n[+] data listener: 127.0.0.1:8080\n\
+             [!] log: 7 lines dropped, because their reader was too slow\n"
         );
         health.note_reload(at, Vec::new());
-        assert!(health.verbose().contains("[+] configuration: reloaded at 2024-01-15T10:30:00Z"));
+        assert!(health.verbose(0).contains("[+] configuration: reloaded at 2024-01-15T10:30:00Z"));
     }
 }

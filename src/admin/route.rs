@@ -7,6 +7,10 @@ use crate::domain::{CallId, TenantName};
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
+    /// `GET /`.
+    Page,
+    /// `GET /openapi.yaml`.
+    OpenApi,
     /// `GET /metrics`.
     Metrics,
     /// `GET /livez`.
@@ -15,6 +19,8 @@ pub enum Route {
     Readyz,
     /// `GET /api/v1/stats`.
     Stats,
+    /// `GET /api/v1/history`.
+    History,
     /// `GET /api/v1/config`.
     Config,
     /// `GET /api/v1/cache/{tenant}/{id}`.
@@ -50,6 +56,8 @@ pub enum NoRoute {
 /// What kind of path it is, which decides who may ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Area {
+    /// `/`: a page for browsers.
+    Page,
     /// `/api/`.
     Api,
     /// The rest.
@@ -58,18 +66,45 @@ pub enum Area {
 
 /// The area of a path.
 pub fn area(path: &str) -> Area {
-    if path == "/api" || path.starts_with("/api/") { Area::Api } else { Area::Open }
+    match path {
+        "/" => Area::Page,
+        "/api" => Area::Api,
+        _ if path.starts_with("/api/") => Area::Api,
+        _ => Area::Open,
+    }
 }
+
+/// Every path, as the description has it, with the methods that it takes; `HEAD` goes with `GET`.
+#[cfg(test)]
+pub const ALL: [(&str, &[&str]); 13] = [
+    ("/", &["GET"]),
+    ("/openapi.yaml", &["GET"]),
+    ("/metrics", &["GET"]),
+    ("/livez", &["GET"]),
+    ("/readyz", &["GET"]),
+    ("/api/v1/stats", &["GET"]),
+    ("/api/v1/history", &["GET"]),
+    ("/api/v1/config", &["GET"]),
+    ("/api/v1/explain/{tenant}/{id}", &["GET"]),
+    ("/api/v1/reload", &["POST"]),
+    ("/api/v1/cache", &["DELETE"]),
+    ("/api/v1/cache/{tenant}", &["DELETE"]),
+    ("/api/v1/cache/{tenant}/{id}", &["GET", "DELETE"]),
+];
 
 /// Reads method and path.
 pub fn route(method: &Method, path: &str) -> Result<Route, NoRoute> {
-    let segments: Vec<&str> = path.strip_prefix('/').unwrap_or_default().split('/').collect();
+    let Some(path) = path.strip_prefix('/') else { return Err(NoRoute::NotFound) };
+    let segments: Vec<&str> = path.split('/').collect();
     let get = |route| allow(method, &[Method::GET, Method::HEAD], "GET, HEAD", route);
     match segments.as_slice() {
+        [""] => get(Route::Page),
+        ["openapi.yaml"] => get(Route::OpenApi),
         ["metrics"] => get(Route::Metrics),
         ["livez"] => get(Route::Livez),
         ["readyz"] => get(Route::Readyz),
         ["api", "v1", "stats"] => get(Route::Stats),
+        ["api", "v1", "history"] => get(Route::History),
         ["api", "v1", "config"] => get(Route::Config),
         ["api", "v1", "explain", tenant, id] => get(Route::Explain(name(tenant)?, (*id).to_owned())),
         ["api", "v1", "reload"] => allow(method, &[Method::POST], "POST", Route::Reload),
@@ -133,6 +168,18 @@ mod tests {
     #[test]
     fn only_the_api_is_the_api() {
         assert_eq!((area("/api/v1/stats"), area("/api"), area("/api/")), (Area::Api, Area::Api, Area::Api));
-        assert_eq!((area("/metrics"), area("/apix"), area("/")), (Area::Open, Area::Open, Area::Open));
+        assert_eq!((area("/metrics"), area("/apix"), area("/")), (Area::Open, Area::Open, Area::Page));
+    }
+
+    #[test]
+    fn the_list_has_every_path_with_its_methods() {
+        for (path, methods) in ALL {
+            let path = path.replace("{tenant}", "a").replace("{id}", "call_1");
+            for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {
+                let listed = methods.contains(&method) || (method == "HEAD" && methods.contains(&"GET"));
+                assert_eq!(of(method, &path).is_ok(), listed, "{method} {path}");
+            }
+        }
+        assert_eq!(of("OPTIONS", "*"), Err(NoRoute::NotFound));
     }
 }

@@ -123,7 +123,9 @@ impl Reloader {
         self.rules.store(Arc::new(Rules::of(&next.settings)));
         // From here on new requests see the new world, whole.
         self.gateway.snapshots.store(Arc::clone(&next.snapshot));
-        self.ground.telemetry.metrics.show_tenants(next.metrics());
+        let metrics = &self.ground.telemetry.metrics;
+        metrics.show_tenants(next.metrics());
+        metrics.show_certificate(next.settings.listen.certificate_expiry());
         self.poll.send_replace(next.settings.reload_poll);
         self.shutdown.store(Arc::new(next.settings.shutdown.clone()));
         *world = next;

@@ -14,7 +14,7 @@ use super::reload::{Reloader, Source, Subjects};
 use super::service_manager::ServiceManager;
 use super::signals::{Signal, Signals};
 use super::sweep::sweep;
-use crate::admin::{Admin, Health, Rules, State};
+use crate::admin::{Admin, Health, History, Rules, Socket, State};
 use crate::clock::{self, WallClock};
 use crate::config::{Address, Settings, Shutdown};
 use crate::gateway::{Cutoff, Gateway, Snapshots};
@@ -75,6 +75,7 @@ impl App {
         let bound = Bound::open(&settings).await.map_err(StartError::Listen)?;
         let world = World::build(settings, None, &ground).map_err(StartError::Build)?;
         telemetry.metrics.show_tenants(world.metrics());
+        telemetry.metrics.show_certificate(world.settings.listen.certificate_expiry());
         telemetry.metrics.count_start(wall.now());
         let gateway = Arc::new(Gateway {
             snapshots: Snapshots::from(Arc::clone(&world.snapshot)),
@@ -85,12 +86,14 @@ impl App {
         });
         let health = Health::new();
         let rules = Arc::new(ArcSwap::from_pointee(Rules::of(&world.settings)));
+        let (history, started) = (Arc::new(History::default()), clock::now());
         let admin = Admin {
             gateway: Arc::clone(&gateway),
             health: health.clone(),
+            history: Arc::clone(&history),
             rules: Arc::clone(&rules),
             is_local: bound.admin_address().is_some_and(Address::is_local),
-            started: clock::now(),
+            started,
             reload: Arc::default(),
             wall,
         };
@@ -124,6 +127,10 @@ impl App {
         gateway.tasks.spawn(Arc::clone(&reloader).watch());
         gateway.tasks.spawn(manager.clone().reassure(workers));
         gateway.tasks.spawn(sweep(Arc::clone(&gateway)));
+        if admin_address.is_some() {
+            gateway.tasks.spawn(history.keep(Arc::clone(&gateway), started));
+        }
+        health.note_listeners(sockets(&data, admin_address.as_ref()));
         health.set(State::Ready);
         manager.ready(tenants).await;
         Ok(Self { gateway, reloader, health, drain, admin_drain, manager, data, admin: admin_address })
@@ -185,6 +192,12 @@ impl App {
         self.gateway.telemetry.spans.flush(LAST_WORDS).await;
         tracing::info!("drained: the process ends now");
     }
+}
+
+fn sockets(data: &[Address], admin: Option<&Address>) -> Vec<Socket> {
+    let data = data.iter().map(|address| Socket { plane: "data", address: address.clone() });
+    let admin = admin.map(|address| Socket { plane: "admin", address: address.clone() });
+    data.chain(admin).collect()
 }
 
 fn telemetry(settings: &Settings, log: LogControl) -> Result<Telemetry, StartError> {

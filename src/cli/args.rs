@@ -93,6 +93,13 @@ pub(super) enum Command {
         /// For which shell.
         shell: Shell,
     },
+    /// Print a manual page, for `man -l -` or a file.
+    #[command(after_help = "Examples:\n  credira-gateway man | man -l -\n  \
+                            credira-gateway man serve > credira-gateway-serve.1")]
+    Man {
+        /// The command whose page it is; without one, the program's.
+        command: Vec<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

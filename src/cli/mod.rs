@@ -8,6 +8,7 @@ mod demo;
 mod environment;
 mod explain;
 mod healthcheck;
+mod man;
 mod mock_upstream;
 mod outcome;
 mod purge;

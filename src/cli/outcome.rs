@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use super::args::{Cli, Command, TokenCommand};
 use super::{
-    check, completions, demo, explain, healthcheck, mock_upstream, purge, schema, serve, stats, token,
+    check, completions, demo, explain, healthcheck, man, mock_upstream, purge, schema, serve, stats, token,
 };
 use crate::config::Problems;
 
@@ -69,6 +69,7 @@ pub fn run(cli: Cli) -> Result<(), Exit> {
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Schema => schema::run(),
         Command::Completions { shell } => completions::run(shell),
+        Command::Man { command } => man::run(&command),
     }
 }
 

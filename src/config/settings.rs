@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use http::Uri;
 use http::uri::{Authority, Scheme};
+use jiff::Timestamp;
 
 use super::proxy::Proxy;
 use super::raw::{AccessLog, CacheControl, LogFormat, LogLevel, RateLimitHeaders};
@@ -90,6 +91,13 @@ pub struct Listen {
     pub addresses: Vec<Address>,
     /// What TLS needs, if it is spoken.
     pub tls: Option<TlsIdentity>,
+}
+
+impl Listen {
+    /// When the certificate that clients are shown ends; `None` without TLS.
+    pub fn certificate_expiry(&self) -> Option<Timestamp> {
+        self.tls.as_ref().and_then(|tls| tls.expiry)
+    }
 }
 
 /// Where operators reach the gateway, and who they must be.

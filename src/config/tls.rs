@@ -4,10 +4,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use rustls::RootCertStore;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use x509_cert::certificate::{CertificateInner, Rfc5280};
+use x509_cert::der::Decode;
 
 use super::raw::Tls as Files;
 
@@ -19,6 +22,8 @@ pub struct TlsIdentity {
     pub certified: Arc<CertifiedKey>,
     /// The roots of clients' certificates, if clients must have one.
     pub client_roots: Option<Arc<RootCertStore>>,
+    /// When the first certificate of the chain ends; `None` if that can't be read.
+    pub expiry: Option<Timestamp>,
 }
 
 /// Which key of `listen.tls` is wrong, and how.
@@ -33,6 +38,7 @@ impl TlsIdentity {
         let key = PrivateKeyDer::from_pem_file(&key_file).map_err(|error| {
             ("key", format!("cannot read a private key from {}: {error}", key_file.display()))
         })?;
+        let expiry = chain.iter().filter_map(end).min();
         let provider = rustls::crypto::ring::default_provider();
         let certified = CertifiedKey::from_der(chain, key, &provider).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => ("key", "does not belong to the certificate".to_owned()),
@@ -47,7 +53,7 @@ impl TlsIdentity {
             key: files.key.clone(),
             client_ca: files.client_ca.clone(),
         });
-        Ok(Self { files, certified: Arc::new(certified), client_roots })
+        Ok(Self { files, certified: Arc::new(certified), client_roots, expiry })
     }
 
     /// The paths of its files, as the configuration has them.
@@ -105,6 +111,13 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let chain: Vec<_> =
         CertificateDer::pem_file_iter(file).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)?;
     if chain.is_empty() { Err(format!("{} has no certificate", file.display())) } else { Ok(chain) }
+}
+
+/// A certificate's `notAfter`. What TLS can use and this can't read is served all the same.
+fn end(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
+    let certificate = CertificateInner::<Rfc5280>::from_der(certificate).ok()?;
+    let seconds = certificate.tbs_certificate().validity().not_after.to_unix_duration().as_secs();
+    Timestamp::from_second(i64::try_from(seconds).ok()?).ok()
 }
 
 fn roots(file: &Path) -> Result<RootCertStore, String> {

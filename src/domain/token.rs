@@ -94,11 +94,11 @@ pub fn is_token68(bytes: &[u8]) -> bool {
 #[expect(clippy::indexing_slicing, reason = "the compiler computes it, and would refuse a wrong index")]
 static TOKEN_CHARS: [bool; 256] = {
     let mut is_char = [false; 256];
-    let mut byte = 0_u8;
-    while byte < 128 {
-        is_char[byte as usize] =
-            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
-        byte += 1;
+    let (mut byte, mut rest): (u8, &mut [bool]) = (0, &mut is_char);
+    while let [first, others @ ..] = rest {
+        *first = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+        byte = byte.wrapping_add(1);
+        rest = others;
     }
     is_char
 };

@@ -68,9 +68,9 @@ impl Patience {
         Poll::Pending
     }
 
-    /// Whether `phase` has its own deadline, which isn't armed yet: then the timer must be looked at now.
+    /// Whether the timer is not set as `phase` wants it: then it must be looked at now.
     pub fn is_to_be_armed(&self, phase: Phase) -> bool {
-        self.deadline_to_arm(phase).is_some()
+        self.deadline_to_arm(phase).is_some() || self.is_armed_too_late(phase)
     }
 
     /// The limit of a phase that has its own deadline which isn't armed yet.

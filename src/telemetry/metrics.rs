@@ -1,5 +1,6 @@
 //! The process's metrics: where every number lives, and the text that a scrape gets.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +14,12 @@ use super::counter::{Counter, Gauge, StatusCounter};
 use super::families::{Families, full_name};
 use super::log::LogDrops;
 use super::tenant::TenantMetrics;
+use super::times::Times;
 use crate::domain::{Outcome, RouteLabel};
 
-/// Seconds. A hit takes some 20 µs, a fetch 10 ms to 10 s.
-const BUCKETS: [f64; 17] = [
+/// The upper bounds of the histograms' buckets, in seconds. A hit takes some 20 µs, a fetch 10 ms to
+/// 10 s.
+pub const BUCKETS: [f64; 17] = [
     0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0,
 ];
@@ -34,6 +37,21 @@ pub struct Shared {
     pub(super) failed_reloads: Counter,
     /// Seconds since 1970.
     pub(super) last_reload: Gauge,
+    /// 1 or 0.
+    pub(super) last_reload_successful: Gauge,
+    /// `None` without TLS.
+    pub(super) certificate_expiry: ArcSwap<Option<Timestamp>>,
+}
+
+/// How often the configuration was read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reloads {
+    /// Times that it took effect.
+    pub succeeded: u64,
+    /// Times that it changed nothing.
+    pub failed: u64,
+    /// When the running one was loaded.
+    pub loaded_at: Timestamp,
 }
 
 /// All metrics of the process. Series of tenants come and go with the configuration; all others are
@@ -59,6 +77,8 @@ impl Metrics {
             reloads: Counter::default(),
             failed_reloads: Counter::default(),
             last_reload: Gauge::default(),
+            last_reload_successful: Gauge::default(),
+            certificate_expiry: ArcSwap::default(),
         });
         let registry = Registry::new();
         registry.register(Box::new(ProcessCollector::for_self()))?;
@@ -87,6 +107,11 @@ impl Metrics {
         self.shared.tenants.store(Arc::new(tenants));
     }
 
+    /// Makes this the end of the certificate that clients are shown; `None` without TLS.
+    pub fn show_certificate(&self, expiry: Option<Timestamp>) {
+        self.shared.certificate_expiry.store(Arc::new(expiry));
+    }
+
     /// Requests being answered.
     pub fn requests_in_flight(&self) -> &Gauge {
         &self.shared.requests_in_flight
@@ -105,6 +130,7 @@ impl Metrics {
     /// Notes when the first configuration was loaded.
     pub fn count_start(&self, at: Timestamp) {
         self.shared.last_reload.set(u64::try_from(at.as_second()).unwrap_or(0));
+        self.shared.last_reload_successful.set(1);
     }
 
     /// Counts a reload that took effect.
@@ -116,11 +142,26 @@ impl Metrics {
     /// Counts a reload that changed nothing.
     pub fn count_reload_failure(&self) {
         self.shared.failed_reloads.increment();
+        self.shared.last_reload_successful.set(0);
+    }
+
+    /// How often the configuration was read again, and when the running one was.
+    pub fn reloads(&self) -> Reloads {
+        Reloads {
+            succeeded: self.shared.reloads.get(),
+            failed: self.shared.failed_reloads.get(),
+            loaded_at: Timestamp::from_second(self.shared.last_reload.get()).unwrap_or_default(),
+        }
     }
 
     /// Counts a request that named no tenant.
     pub fn count_stranger(&self, status: StatusCode) {
         self.shared.nobody.increment(status);
+    }
+
+    /// Requests that named no tenant, by status.
+    pub fn strangers(&self) -> BTreeMap<u16, u64> {
+        self.shared.nobody.counts()
     }
 
     /// Takes the time of an answered request; `outcome` is `None` for one that never became a lookup.
@@ -138,6 +179,16 @@ impl Metrics {
     /// Takes the time of an upstream request.
     pub fn time_upstream(&self, took: Duration) {
         self.upstream_seconds.observe(took.as_secs_f64());
+    }
+
+    /// How long lookups took, by outcome.
+    pub fn lookup_times(&self) -> impl Iterator<Item = (Outcome, Times)> {
+        Outcome::ALL.into_iter().zip(self.lookup_seconds.iter().map(Times::of))
+    }
+
+    /// How long upstream requests took.
+    pub fn upstream_times(&self) -> Times {
+        Times::of(&self.upstream_seconds)
     }
 
     /// Everything in Prometheus' text format, version 0.0.4.
@@ -187,6 +238,21 @@ mod tests {
         assert!(
             text.contains("process_resident_memory_bytes") && text.contains("credira_gateway_build_info{")
         );
+    }
+
+    #[test]
+    fn a_certificate_has_an_end_and_without_one_there_is_no_series() {
+        let metrics = Metrics::new(LogDrops::none()).unwrap();
+        let line = || {
+            let text = String::from_utf8(metrics.text()).unwrap();
+            let name = "credira_gateway_tls_certificate_expiry_timestamp_seconds ";
+            text.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned)
+        };
+        assert_eq!(line(), None);
+        metrics.show_certificate(Some("2024-01-15T10:30:00Z".parse().unwrap()));
+        assert_eq!(line().as_deref(), Some("1705314600"));
+        metrics.show_certificate(None);
+        assert_eq!(line(), None);
     }
 
     #[test]

@@ -10,15 +10,17 @@ mod metrics;
 mod record;
 mod spans;
 mod tenant;
+mod times;
 mod trace_context;
 
 pub use counter::Gauge;
 pub use log::{CallHasher, LogControl, start as start_log};
-pub use metrics::Metrics;
+pub use metrics::{BUCKETS, Metrics, Reloads};
 pub use prometheus::Error as MetricsError;
 pub use record::{Closing, Record, Telemetry};
 pub use spans::Spans;
 pub use tenant::{Eviction, LimitLabel, TenantMetrics, UpstreamFailure};
+pub use times::Times;
 pub use trace_context::{TRACEPARENT, TraceContext};
 
 /// The program's version.

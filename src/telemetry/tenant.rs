@@ -1,5 +1,7 @@
 //! What is counted for one tenant.
 
+use std::collections::BTreeMap;
+
 use crate::domain::{NotStored, Outcome, RouteLabel, TenantName};
 
 use super::counter::{Counter, Gauge, StatusCounter};
@@ -187,6 +189,15 @@ impl TenantMetrics {
     /// Counts by route and status, for the scrape.
     pub(super) fn requests(&self) -> impl Iterator<Item = (RouteLabel, &StatusCounter)> {
         RouteLabel::ALL.into_iter().zip(&self.requests)
+    }
+
+    /// Its answered requests by status, whatever they asked for.
+    pub fn answers(&self) -> BTreeMap<u16, u64> {
+        let mut all = BTreeMap::new();
+        for (status, count) in self.requests().flat_map(|(_, counter)| counter.counts()) {
+            *all.entry(status).or_default() += count;
+        }
+        all
     }
 
     /// Counts by outcome.

@@ -31,6 +31,7 @@ fn every_command_has_help_with_examples() {
         &["healthcheck", "--help"],
         &["schema", "--help"],
         &["completions", "--help"],
+        &["man", "--help"],
     ];
     for command in commands {
         let help = run(command);
@@ -161,6 +162,20 @@ fn the_schema_is_json_and_completions_are_there_for_every_shell() {
         let completions = run(&["completions", shell]);
         assert!(completions.code == 0 && completions.out.contains("mock-upstream"), "{shell}");
     }
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let main = run(&["man"]);
+    assert!(main.code == 0 && main.out.contains(".TH credira-gateway 1"), "{main:?}");
+    assert!(main.out.contains(".SH SIGNALS") && main.out.contains("SIGHUP"));
+    for command in ["serve", "check", "mock-upstream", "purge", "explain", "man"] {
+        assert!(main.out.contains(&command.replace('-', "\\-")), "{command} is not in the program's page");
+        let page = run(&["man", command]);
+        assert!(page.out.contains(&format!(".TH credira-gateway-{command} 1")), "{command}: {page:?}");
+    }
+    assert!(run(&["man", "token", "new"]).out.contains(".TH credira-gateway-token-new 1"));
+    assert_eq!(run(&["man", "nonsense"]).code, 2);
 }
 
 #[test]

@@ -15,6 +15,7 @@
 mod support;
 
 mod admin;
+mod admin_gate;
 mod answers;
 mod caching;
 mod coalescing;

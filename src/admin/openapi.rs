@@ -1,0 +1,157 @@
+//! The description of both planes that `/openapi.yaml` serves.
+
+/// `config/openapi.yaml`, as it is in the repository.
+pub const TEXT: &str = include_str!("../../config/openapi.yaml");
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use yaml_rust2::{Yaml, YamlLoader};
+
+    use super::*;
+    use crate::admin::refusal::Refused;
+    use crate::admin::route;
+    use crate::domain::{Framing, NotStored, Outcome, Refusal};
+    use crate::telemetry::Eviction;
+
+    fn document() -> Yaml {
+        YamlLoader::load_from_str(TEXT).unwrap().remove(0)
+    }
+
+    /// What stands at a path of keys.
+    fn at(document: &Yaml, path: &[&str]) -> Yaml {
+        path.iter().fold(document.clone(), |yaml, key| {
+            assert!(!yaml[*key].is_badvalue(), "no {key} of {path:?}");
+            yaml[*key].clone()
+        })
+    }
+
+    fn words(yaml: &Yaml) -> BTreeSet<String> {
+        yaml.as_vec().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect()
+    }
+
+    fn keys(yaml: &Yaml) -> BTreeSet<String> {
+        yaml.as_hash().unwrap().keys().map(|key| key.as_str().unwrap().to_owned()).collect()
+    }
+
+    fn set<'a>(words: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
+        words.into_iter().map(String::from).collect()
+    }
+
+    #[test]
+    fn every_route_is_described_with_its_methods_and_no_other_is() {
+        let paths = at(&document(), &["paths"]);
+        let listed = route::ALL.iter().map(|(path, _)| *path).chain(["/v1/calls/{id}"]);
+        assert_eq!(keys(&paths), set(listed));
+        let verbs = set(["get", "head", "post", "put", "delete", "patch", "options", "trace"]);
+        let described = |path: &str| &keys(&paths[path]) & &verbs;
+        for (path, methods) in route::ALL {
+            let methods: Vec<_> = methods.iter().map(|method| method.to_lowercase()).collect();
+            assert_eq!(described(path), methods.into_iter().collect(), "{path}");
+        }
+        assert_eq!(described("/v1/calls/{id}"), set(["get", "head"]));
+    }
+
+    #[test]
+    fn whoever_asks_the_api_is_told_who_may() {
+        let paths = at(&document(), &["paths"]);
+        for (path, methods) in route::ALL {
+            for method in methods {
+                let operation = &paths[path][method.to_lowercase().as_str()];
+                let asks = !operation["security"].as_vec().unwrap().is_empty();
+                assert_eq!(asks, route::area(path) == route::Area::Api, "{method} {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_error_is_described_with_its_status() {
+        let document = document();
+        let admin = at(&document, &["components", "schemas", "AdminErrorCode", "enum"]);
+        assert_eq!(words(&admin), set(Refused::ALL.map(Refused::code)));
+        let data = at(&document, &["components", "schemas", "GatewayErrorCode", "enum"]);
+        assert_eq!(words(&data), set(refusals().iter().map(Refusal::code)));
+        let answers = at(&document, &["paths", "/v1/calls/{id}", "get", "responses"]);
+        for refusal in refusals() {
+            let answer = &answers[refusal.status().as_str()];
+            assert!(!answer.is_badvalue(), "{}", refusal.status());
+            let told = answer["description"].as_str().unwrap();
+            // A 404 for a path is no answer of a described one.
+            assert!(told.contains(refusal.code()), "{} {}: {told}", refusal.status(), refusal.code());
+        }
+    }
+
+    /// One of each; a new one has to be added, for [`place`] names them all.
+    fn refusals() -> Vec<Refusal> {
+        let retry_after = Duration::from_secs(1);
+        let all = vec![
+            Refusal::Framing(Framing::Host),
+            Refusal::Expectation,
+            Refusal::Unauthorized,
+            Refusal::TenantLimit { retry_after },
+            Refusal::NoRoute,
+            Refusal::Method,
+            Refusal::Query,
+            Refusal::CallIdFormat,
+            Refusal::UpstreamBudget { retry_after },
+            Refusal::UpstreamPaused { retry_after },
+            Refusal::UpstreamUnavailable { retry_after },
+            Refusal::NotCached,
+            Refusal::UpstreamStatus(http::StatusCode::BAD_GATEWAY),
+            Refusal::Overloaded,
+            Refusal::ShuttingDown,
+            Refusal::UpstreamTimeout,
+            Refusal::UpstreamFailed,
+            Refusal::UpstreamKeyRejected,
+            Refusal::Internal,
+        ];
+        assert!(all.iter().map(place).eq(0..all.len()));
+        all
+    }
+
+    fn place(refusal: &Refusal) -> usize {
+        match refusal {
+            Refusal::Framing(_) => 0,
+            Refusal::Expectation => 1,
+            Refusal::Unauthorized => 2,
+            Refusal::TenantLimit { .. } => 3,
+            Refusal::NoRoute => 4,
+            Refusal::Method => 5,
+            Refusal::Query => 6,
+            Refusal::CallIdFormat => 7,
+            Refusal::UpstreamBudget { .. } => 8,
+            Refusal::UpstreamPaused { .. } => 9,
+            Refusal::UpstreamUnavailable { .. } => 10,
+            Refusal::NotCached => 11,
+            Refusal::UpstreamStatus(_) => 12,
+            Refusal::Overloaded => 13,
+            Refusal::ShuttingDown => 14,
+            Refusal::UpstreamTimeout => 15,
+            Refusal::UpstreamFailed => 16,
+            Refusal::UpstreamKeyRejected => 17,
+            Refusal::Internal => 18,
+        }
+    }
+
+    #[test]
+    fn the_closed_lists_are_those_of_the_code() {
+        let schemas = at(&document(), &["components", "schemas"]);
+        let names = |schema: &str| words(&at(&schemas, &[schema, "propertyNames", "enum"]));
+        assert_eq!(names("Outcomes"), set(Outcome::ALL.map(Outcome::label)));
+        assert_eq!(names("NotStored"), set(NotStored::ALL.map(NotStored::label)));
+        assert_eq!(names("Evictions"), set(Eviction::ALL.map(Eviction::label)));
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere_and_the_version_is_the_programs() {
+        let document = document();
+        for rest in TEXT.split("$ref: \"#/").skip(1) {
+            let path: Vec<_> = rest.split('"').next().unwrap().split('/').collect();
+            at(&document, &path);
+        }
+        assert_eq!(at(&document, &["info", "version"]).as_str(), Some(crate::telemetry::VERSION));
+        assert!(at(&document, &["openapi"]).as_str().unwrap().starts_with("3.1."));
+    }
+}

@@ -1,0 +1,64 @@
+//! The project's files, and the tools that judge them.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::support::{Finished, needed, program};
+
+/// A file of the project.
+pub fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// Its text.
+pub fn text(name: &str) -> String {
+    std::fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The YAML documents in it.
+pub fn yaml(name: &str) -> Vec<Value> {
+    serde_saphyr::from_multiple(&text(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The files of a folder with this ending, in order, as names in the project.
+pub fn files(folder: &str, ending: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(path(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> =
+        names.filter(|name| name.ends_with(ending)).map(|name| format!("{folder}/{name}")).collect();
+    names.sort();
+    assert!(!names.is_empty(), "nothing in {folder} ends with {ending}");
+    names
+}
+
+/// Runs a tool that may be missing; where it is not, it must find nothing wrong.
+#[track_caller]
+pub fn is_content(command: &mut Command) {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let Some(output) = needed(&name, command.output()) else { return };
+    assert!(output.status.success(), "{command:?}:\n{}", words(&output));
+}
+
+/// What a tool said.
+pub fn words(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// Has the program check a configuration whose secrets are files of `folder`: they are made, with
+/// content that will do.
+#[track_caller]
+pub fn check_configuration(text: &str, folder: &str) -> Finished {
+    let secrets = tempfile::tempdir().unwrap();
+    let mut rest = text;
+    while let Some(at) = rest.find(folder) {
+        rest = &rest[at + folder.len()..];
+        let name = rest.split('"').next().unwrap().trim_start_matches('/');
+        // Each is different, as each token must be.
+        std::fs::write(secrets.path().join(name), format!("a-secret-of-32-characters-for-{name}\n")).unwrap();
+    }
+    let text = text.replace(folder, secrets.path().to_str().unwrap());
+    let file = crate::support::write_config(&text);
+    Finished::of(&mut program(&["check", "--config", file.path().to_str().unwrap()]))
+}
