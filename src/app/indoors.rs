@@ -12,7 +12,7 @@ use crate::clock::WallClock;
 use crate::config::Settings;
 use crate::gateway::{Cutoff, Gateway, Snapshots};
 use crate::server::Peer;
-use crate::telemetry::{CallHasher, LogControl, Metrics, Telemetry};
+use crate::telemetry::{CallHasher, LogControl, Metrics, Spans, Telemetry};
 use crate::upstream::Transport;
 
 /// A gateway whose requests are handed in and whose upstream is a script.
@@ -32,7 +32,8 @@ impl Indoors {
         let settings = settings(configuration);
         let metrics = Metrics::new(LogControl::none().drops()).expect("metrics have names of their own");
         let hasher = CallHasher::new([0; 32]);
-        let telemetry = Arc::new(Telemetry::new(metrics, &settings.log, LogControl::none(), hasher));
+        let telemetry =
+            Arc::new(Telemetry::new(metrics, Spans::off(), &settings.log, LogControl::none(), hasher));
         let reach = Reach::Scripted(upstream);
         let ground = Ground { telemetry: Arc::clone(&telemetry), wall: wall.clone(), reach };
         let world = World::build(settings, None, &ground).expect("a script needs no TLS");

@@ -19,7 +19,7 @@ use crate::clock::{self, WallClock};
 use crate::config::{Address, Settings, Shutdown};
 use crate::gateway::{Cutoff, Gateway, Snapshots};
 use crate::server::{Drain, Drained, Workers};
-use crate::telemetry::{CallHasher, LogControl, Metrics, MetricsError, Telemetry};
+use crate::telemetry::{CallHasher, LogControl, Metrics, MetricsError, Spans, Telemetry};
 
 /// How long answers that were cut off may take to leave.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -100,7 +100,8 @@ impl App {
         let reload_slot = Arc::clone(&admin.reload);
         let connections = Arc::clone(telemetry.metrics.connections());
         let workers = Workers::start().map_err(StartError::Threads)?;
-        let listeners = Listeners::new(&world.settings, Arc::clone(&gateway), admin, connections, workers);
+        let serving = Arc::clone(&workers);
+        let listeners = Listeners::new(&world.settings, Arc::clone(&gateway), admin, connections, serving);
         let listeners = Arc::new(listeners.map_err(|error| StartError::Build(BuildError::Tls(error)))?);
         let manager = ServiceManager::of_environment();
         let tenants = world.settings.tenants.len();
@@ -124,7 +125,7 @@ impl App {
         let admin_address = bound.admin_address().cloned();
         let data = listeners.serve(bound, &drain, &admin_drain);
         gateway.tasks.spawn(Arc::clone(&reloader).watch());
-        gateway.tasks.spawn(manager.clone().reassure());
+        gateway.tasks.spawn(manager.clone().reassure(workers));
         gateway.tasks.spawn(sweep(Arc::clone(&gateway)));
         if admin_address.is_some() {
             gateway.tasks.spawn(history.keep(Arc::clone(&gateway), started));
@@ -176,7 +177,7 @@ impl App {
     async fn finish(&self, shutdown: &Shutdown) {
         self.health.set(State::Draining);
         let Shutdown { grace, drain_timeout } = *shutdown;
-        self.manager.stopping(grace + drain_timeout + 2 * LAST_WORDS).await;
+        self.manager.stopping(grace + drain_timeout + 3 * LAST_WORDS).await;
         // Those who send here must notice first; until then they are served, and told.
         self.drain.announce();
         tokio::time::sleep(grace).await;
@@ -188,6 +189,7 @@ impl App {
         }
         self.admin_drain.begin();
         self.admin_drain.finish(LAST_WORDS).await;
+        self.gateway.telemetry.spans.flush(LAST_WORDS).await;
         tracing::info!("drained: the process ends now");
     }
 }
@@ -202,5 +204,5 @@ fn telemetry(settings: &Settings, log: LogControl) -> Result<Telemetry, StartErr
     let mut key = [0; 32];
     getrandom::fill(&mut key).map_err(|_| StartError::Random)?;
     let metrics = Metrics::new(log.drops()).map_err(StartError::Metrics)?;
-    Ok(Telemetry::new(metrics, &settings.log, log, CallHasher::new(key)))
+    Ok(Telemetry::new(metrics, Spans::of_environment(), &settings.log, log, CallHasher::new(key)))
 }

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
+use crate::server::Workers;
+
 /// How long a manager may take to make room for a message.
 const SEND_LIMIT: Duration = Duration::from_secs(1);
 
@@ -78,13 +80,14 @@ impl ServiceManager {
         .await;
     }
 
-    /// Gives signs of life, twice in the time that the manager waits for one, for as long as tasks run
-    /// at all.
-    pub async fn reassure(self) {
+    /// Gives signs of life, twice in the time that the manager waits for one, for as long as all of
+    /// `workers` run tasks, and so does this thread.
+    pub async fn reassure(self, workers: Arc<Workers>) {
         let Some(patience) = self.watchdog else { return };
         let mut pulse = tokio::time::interval((patience / 2).max(SHORTEST_PULSE));
         loop {
             pulse.tick().await;
+            workers.all_run().await;
             self.tell(|| [NotifyState::Watchdog.to_string()]).await;
         }
     }

@@ -35,6 +35,8 @@ pub use schema::schema;
 pub use secret::{UpstreamKey, read_secret_file};
 pub use settings::{Address, BaseUrl, Breaker, Cache, Log, Rate, Settings, Shutdown, Tenant, Upstream};
 pub use show::Shown;
+#[cfg(feature = "otlp")]
+pub use tls::ExtraRoots;
 pub use tls::TlsIdentity;
 
 use document::Document;

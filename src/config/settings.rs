@@ -224,6 +224,18 @@ impl BaseUrl {
         host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
     }
 
+    /// Its host.
+    #[cfg(feature = "otlp")]
+    pub fn host(&self) -> &str {
+        self.authority.host()
+    }
+
+    /// Its port.
+    #[cfg(feature = "otlp")]
+    pub fn port(&self) -> u16 {
+        self.authority.port_u16().unwrap_or(if self.is_plaintext() { 80 } else { 443 })
+    }
+
     /// The URL of a call.
     pub fn call(&self, id: &CallId) -> Option<Uri> {
         let path = format!("/v1/calls/{}", id.as_str());

@@ -133,6 +133,7 @@ impl Gateway {
             Err(refusal) => return refused(refusal, None),
         };
         record.tenant = Some(Arc::clone(tenant.metrics()));
+        record.follow(if fields.is_traced { TraceContext::read(request.headers()) } else { None });
         let charged = tenant.charge(record.started());
         let limit = charged.told.map(|state| LimitToTell { state, when: snapshot.rate_limit_headers });
         if let Err(refusal) = charged.verdict {
@@ -143,7 +144,6 @@ impl Gateway {
         match routed {
             Ok(lookup) => {
                 record.call = Some(lookup.id);
-                record.trace = if fields.is_traced { TraceContext::read(request.headers()) } else { None };
                 let demand = match fields.has_demands {
                     true => demand(request.headers(), &snapshot.policy),
                     false => Demand::default(),

@@ -50,6 +50,14 @@ impl Workers {
         Ok(Arc::new(Self { others: handles, turn: AtomicUsize::new(0), _end: end }))
     }
 
+    /// Ends once every thread has found the time for a task.
+    pub async fn all_run(&self) {
+        for worker in &self.others {
+            // It fails only when the thread has been told to end.
+            let _ = worker.spawn(async {}).await;
+        }
+    }
+
     /// Whose turn it is; `None`: the thread that accepts.
     pub fn next(&self) -> Option<&Handle> {
         if self.others.is_empty() {
@@ -72,6 +80,13 @@ mod tests {
         assert_eq!(turns, [None, ids[0], ids[1], None, ids[0], ids[1]]);
         let ran = workers.others[1].spawn(async { std::thread::current().name().map(String::from) });
         assert_eq!(ran.await.unwrap().as_deref(), Some("worker-2"));
+        workers.all_run().await;
+        let (go_on, told) = std::sync::mpsc::channel::<()>();
+        drop(workers.others[1].spawn(async move { told.recv().unwrap_or_default() }));
+        let stuck = tokio::time::timeout(std::time::Duration::from_millis(20), workers.all_run()).await;
+        assert!(stuck.is_err(), "one thread has no time");
+        drop(go_on);
+        workers.all_run().await;
         let held = workers.others[0].spawn(std::future::pending::<()>());
         drop(workers);
         assert!(held.await.is_err_and(|error| error.is_cancelled()));

@@ -9,6 +9,7 @@ use http::{Method, StatusCode, Version};
 
 use super::log::{CallHasher, LogControl};
 use super::metrics::Metrics;
+use super::spans::{ServerSpan, Spans};
 use super::tenant::TenantMetrics;
 use super::trace_context::TraceContext;
 use crate::clock::{self, Instant};
@@ -19,6 +20,8 @@ use crate::domain::{CallId, Outcome, Refusal, RequestId, RouteLabel, Story, Tena
 pub struct Telemetry {
     /// Numbers.
     pub metrics: Metrics,
+    /// Traces.
+    pub spans: Spans,
     log: LogControl,
     access: AtomicU8,
     calls: CallHasher,
@@ -27,9 +30,9 @@ pub struct Telemetry {
 
 impl Telemetry {
     /// Access lines as configured.
-    pub fn new(metrics: Metrics, settings: &Log, log: LogControl, calls: CallHasher) -> Self {
-        let telemetry =
-            Self { metrics, log, access: AtomicU8::new(0), calls, show_calls: AtomicBool::new(false) };
+    pub fn new(metrics: Metrics, spans: Spans, settings: &Log, log: LogControl, calls: CallHasher) -> Self {
+        let access = AtomicU8::new(0);
+        let telemetry = Self { metrics, spans, log, access, calls, show_calls: AtomicBool::new(false) };
         telemetry.set_log(settings);
         telemetry
     }
@@ -59,8 +62,9 @@ pub struct Record {
     tally: Option<Tally>,
     /// The request's ID.
     pub id: RequestId,
-    /// The client's trace.
+    /// The trace that what is done for it belongs to.
     pub trace: Option<TraceContext>,
+    span: ServerSpan,
     /// The tenant, once its token was recognised.
     pub tenant: Option<Arc<TenantMetrics>>,
     /// The route, once it was read.
@@ -88,11 +92,13 @@ pub struct Closing {
     status: StatusCode,
     route: RouteLabel,
     outcome: Option<Outcome>,
-    /// What only an access line tells, where one is to be written.
+    #[cfg(feature = "otlp")]
+    span: ServerSpan,
+    /// What only an access line and a span tell, where one of them is to be.
     line: Option<Box<Line>>,
 }
 
-/// The rest of an access line.
+/// The rest of an access line or a span.
 struct Line {
     id: RequestId,
     trace: Option<TraceContext>,
@@ -118,6 +124,7 @@ impl Record {
             tally: Some(Tally { telemetry: Arc::clone(telemetry), started: clock::now() }),
             id,
             trace: None,
+            span: ServerSpan::none(),
             tenant: None,
             route: RouteLabel::None,
             call: None,
@@ -138,9 +145,19 @@ impl Record {
         self.close(status, refusal)
     }
 
+    /// Goes on with the client's trace, or begins one, where traces are recorded. Not before the client
+    /// is known: a stranger must not decide what is recorded.
+    pub fn follow(&mut self, trace: Option<TraceContext>) {
+        self.trace = trace;
+        if let Some(tally) = &self.tally {
+            self.span = tally.telemetry.spans.server(self.method, &mut self.trace);
+        }
+    }
+
     fn close(&mut self, status: StatusCode, refusal: Option<Refusal>) -> Option<Closing> {
         let tally = self.tally.take()?;
-        let line = tally.telemetry.wants_line(status).then(|| {
+        let span = std::mem::replace(&mut self.span, ServerSpan::none());
+        let line = (span.is_recorded() || tally.telemetry.wants_line(status)).then(|| {
             Box::new(Line {
                 id: self.id.clone(),
                 trace: self.trace.take(),
@@ -153,7 +170,16 @@ impl Record {
             })
         });
         let outcome = self.story.map(|story| story.outcome());
-        Some(Closing { tally, tenant: self.tenant.take(), status, route: self.route, outcome, line })
+        Some(Closing {
+            tally,
+            tenant: self.tenant.take(),
+            status,
+            route: self.route,
+            outcome,
+            #[cfg(feature = "otlp")]
+            span,
+            line,
+        })
     }
 }
 
@@ -187,9 +213,12 @@ impl Drop for Closing {
             None => metrics.count_stranger(self.status),
         }
         metrics.time_request(self.route, self.outcome, took);
-        if let Some(line) = &self.line {
+        let Some(line) = &self.line else { return };
+        if self.tally.telemetry.wants_line(self.status) {
             self.write(line, took.as_secs_f64());
         }
+        #[cfg(feature = "otlp")]
+        std::mem::replace(&mut self.span, ServerSpan::none()).end(&self.told(line));
     }
 }
 
@@ -198,6 +227,24 @@ impl Closing {
     fn error_type(&self, refusal: Option<Refusal>) -> Option<&str> {
         let passed_on = || self.status.is_server_error().then(|| self.status.as_str());
         refusal.map(|refusal| refusal.code()).or_else(passed_on)
+    }
+
+    /// What the span tells.
+    #[cfg(feature = "otlp")]
+    fn told<'a>(&'a self, line: &'a Line) -> super::spans::Told<'a> {
+        super::spans::Told {
+            method: line.method,
+            route: self.route,
+            status: Some(self.status).filter(|status| *status != CLIENT_LEFT),
+            tenant: self.tenant.as_ref().map_or(TenantName::NOBODY, |tenant| tenant.name().as_str()),
+            request_id: line.id.as_str(),
+            call: line.call.map(|id| self.tally.telemetry.calls.digest(&id)),
+            outcome: self.outcome,
+            detail: line.detail,
+            error: self.error_type(line.refusal).or((self.status == CLIENT_LEFT).then_some("client_left")),
+            version: line.version,
+            peer: line.peer,
+        }
     }
 
     /// Field names are OpenTelemetry's where it has one.

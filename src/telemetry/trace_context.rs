@@ -13,8 +13,8 @@ const MAX_STATE_BYTES: usize = 512;
 /// A client's trace, checked for its form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceContext {
-    parent: HeaderValue,
-    state: Option<HeaderValue>,
+    pub(super) parent: HeaderValue,
+    pub(super) state: Option<HeaderValue>,
 }
 
 impl TraceContext {

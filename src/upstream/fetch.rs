@@ -277,7 +277,9 @@ impl Upstream {
 
     async fn exchange(&self, ask: &Ask, lent: &Lent, deadline: Instant) -> Result<Fetched, Failure> {
         let Parts { settings, transport, metrics, telemetry, wall, .. } = &self.parts;
-        let request = build(ask, &settings.base_url, &lent.key).ok_or(Failure::Unbuildable)?;
+        let mut request = build(ask, &settings.base_url, &lent.key).ok_or(Failure::Unbuildable)?;
+        let span = telemetry.spans.client(ask.trace.as_ref(), &settings.base_url);
+        span.write(request.headers_mut());
         let bounds = Bounds {
             first_byte: settings.first_byte_timeout,
             deadline,
@@ -288,6 +290,7 @@ impl Upstream {
             let _under_way = UnderWay::begin(metrics);
             transport.exchange(request, bounds).await
         };
+        span.end(result.as_ref().map(|received| received.status).map_err(|broken| failure::label(*broken)));
         let received = clock::now();
         let took = received.duration_since(sent);
         if let Err(Broken::Stale) = result {

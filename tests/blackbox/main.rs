@@ -37,4 +37,6 @@ mod sockets;
 mod staleness;
 mod tenants;
 mod tls;
+#[cfg(feature = "otlp")]
+mod traces;
 mod words;

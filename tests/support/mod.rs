@@ -3,6 +3,8 @@
 
 mod certificates;
 mod client;
+#[cfg(feature = "otlp")]
+mod collector;
 mod gateway;
 mod http2;
 mod program;
@@ -11,6 +13,8 @@ mod upstream;
 
 pub use certificates::{Authority, Certified, Validity};
 pub use client::{Client, Response};
+#[cfg(feature = "otlp")]
+pub use collector::{Collector, Span};
 pub use gateway::{Config, Gateway, KEYS, TOKENS, listener, write_config};
 pub use http2::{Http2Upstream, look_up_at_once, runtime};
 pub use program::{Finished, Program, program, program_under};
