@@ -21,8 +21,8 @@ use crate::domain::CallId;
 /// hold the bytes of headers and bodies.
 const OWN_TARGET: &str = "credira_gateway";
 
-/// Lines that may wait for the writer.
-const QUEUE_LINES: usize = 8192;
+/// Lines that may wait for the writer. Room for all of them is taken at the start: 40 bytes a line.
+const QUEUE_LINES: usize = 2048;
 
 /// Ends the writer, after what is queued, when it is dropped.
 #[must_use]
