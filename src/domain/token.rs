@@ -91,7 +91,6 @@ pub fn is_token68(bytes: &[u8]) -> bool {
 }
 
 /// Which bytes may stand in a `token68` before its `=`s.
-#[expect(clippy::indexing_slicing, reason = "the compiler computes it, and would refuse a wrong index")]
 static TOKEN_CHARS: [bool; 256] = {
     let mut is_char = [false; 256];
     let (mut byte, mut rest): (u8, &mut [bool]) = (0, &mut is_char);
