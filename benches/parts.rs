@@ -1,17 +1,13 @@
 //! The parts of a request, without sockets: a hit through the whole handler, the admission of an
 //! answer of 1.3 KB, and the lookup of a token.
 
-#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a bench stops where it can't begin")]
+#![expect(clippy::expect_used, reason = "a bench stops where it can't begin")]
 
 use std::hint::black_box;
 
-use bytes::Bytes;
-use credira_gateway::bench::{Admission, TOKEN, Tokens, gateway};
+use credira_gateway::bench::{Admission, Hits, Tokens};
 use credira_gateway::mock::Contract;
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use http::Request;
-use http_body_util::Empty;
-use tokio::runtime::{Builder, Runtime};
+use criterion::{Criterion, criterion_group, criterion_main};
 
 const CALL: &str = "call_1";
 
@@ -20,31 +16,10 @@ fn body(path: &str) -> String {
     Contract::default().answer("GET", path, Some("Bearer key"), now, 1).body
 }
 
-fn runtime() -> Runtime {
-    Builder::new_current_thread().enable_all().build().unwrap()
-}
-
 fn hit(criterion: &mut Criterion) {
-    let runtime = runtime();
-    let gateway = gateway(body);
-    let request = Request::get(format!("/v1/calls/{CALL}"))
-        .header("host", "gateway")
-        .header("authorization", format!("Bearer {TOKEN}"))
-        .body(Empty::<Bytes>::new())
-        .unwrap();
-    let first = runtime.block_on(gateway.answer(request.clone()));
-    assert_eq!(first.status(), 200);
-    let second = runtime.block_on(gateway.answer(request.clone()));
-    let story = second.headers().get("cache-status").and_then(|line| line.to_str().ok()).unwrap_or_default();
-    assert!(story.contains("; hit;"), "{story}");
-    criterion.bench_function("hit", |bencher| {
-        let clone = || request.clone();
-        bencher.iter_batched(
-            clone,
-            |request| runtime.block_on(gateway.answer(request)),
-            BatchSize::SmallInput,
-        );
-    });
+    let mut hits = Hits::of(body);
+    assert_eq!(hits.ask(), 200);
+    criterion.bench_function("hit", |bencher| bencher.iter(|| black_box(&mut hits).ask()));
 }
 
 fn admission(criterion: &mut Criterion) {

@@ -17,7 +17,7 @@ use super::answer::{self, Answer};
 use super::gate::{Rules, admit_api, admit_framing, admit_page};
 use super::health::{Health, State};
 use super::history::History;
-use super::refusal::Refused;
+use super::refusal::{Absent, Refused};
 use super::route::{Area, NoRoute, Route, Scope, area, route};
 use super::{openapi, page, purge, stats};
 use crate::clock::{self, Instant, WallClock};
@@ -85,7 +85,7 @@ impl Admin {
             Area::Api => admit_api(request, &self.rules.load(), self.is_local)?,
         }
         let route = route(request.method(), path).map_err(|no| match no {
-            NoRoute::NotFound => Refused::NotFound,
+            NoRoute::NotFound => Refused::NotFound(Absent::Route),
             NoRoute::Method(allowed) => Refused::Method(allowed),
         })?;
         self.carry_out(route, request.uri().query().unwrap_or_default()).await
@@ -136,19 +136,20 @@ impl Admin {
 
     fn entry(&self, tenant: &TenantName, id: &CallId) -> Result<Answer, Refused> {
         let snapshot = self.gateway.snapshots.load();
-        let tenant = snapshot.directory.named(tenant).ok_or(Refused::NotFound)?;
-        let entry = tenant.cache().current().entry(id).ok_or(Refused::NotFound)?;
+        let tenant = snapshot.directory.named(tenant).ok_or(Refused::NotFound(Absent::Tenant))?;
+        let entry = tenant.cache().current().entry(id).ok_or(Refused::NotFound(Absent::Entry))?;
         Ok(answer::json(StatusCode::OK, &entry.describe(&snapshot.policy, clock::now())))
     }
 
     fn explain(&self, tenant: &TenantName, id: &str) -> Result<Answer, Refused> {
         let snapshot = self.gateway.snapshots.load();
-        let tenant = snapshot.directory.named(tenant).ok_or(Refused::NotFound)?;
+        let tenant = snapshot.directory.named(tenant).ok_or(Refused::NotFound(Absent::Tenant))?;
         Ok(answer::json(StatusCode::OK, &explain(&snapshot, tenant, id)))
     }
 
     fn purge(&self, scope: &Scope) -> Result<Answer, Refused> {
-        let purged = purge::purge(&self.gateway, scope).map_err(|purge::NoTenant| Refused::NotFound)?;
+        let purged = purge::purge(&self.gateway, scope)
+            .map_err(|purge::NoTenant| Refused::NotFound(Absent::Tenant))?;
         Ok(answer::json(StatusCode::OK, &json!({ "purged": purged })))
     }
 

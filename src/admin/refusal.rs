@@ -14,8 +14,8 @@ pub enum Refused {
     OtherSite,
     /// There is no token, and the listener can be reached from elsewhere.
     NotLocal,
-    /// No such path, tenant or entry.
-    NotFound,
+    /// It names what is not there.
+    NotFound(Absent),
     /// There is such a path, but not for this method; these are.
     Method(&'static str),
     /// The request was meant for another name.
@@ -26,15 +26,28 @@ pub enum Refused {
     Internal,
 }
 
+/// What is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absent {
+    /// The path.
+    Route,
+    /// The tenant.
+    Tenant,
+    /// The entry.
+    Entry,
+}
+
 impl Refused {
     /// One of each.
     #[cfg(test)]
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Body,
         Self::Unauthorized,
         Self::OtherSite,
         Self::NotLocal,
-        Self::NotFound,
+        Self::NotFound(Absent::Route),
+        Self::NotFound(Absent::Tenant),
+        Self::NotFound(Absent::Entry),
         Self::Method(""),
         Self::Misdirected,
         Self::InvalidConfig,
@@ -47,7 +60,7 @@ impl Refused {
             Self::Body => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::OtherSite | Self::NotLocal => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::InvalidConfig => StatusCode::UNPROCESSABLE_ENTITY,
@@ -61,7 +74,7 @@ impl Refused {
             Self::Body => "INVALID_REQUEST",
             Self::Unauthorized => "UNAUTHORIZED",
             Self::OtherSite | Self::NotLocal => "FORBIDDEN",
-            Self::NotFound => "NOT_FOUND",
+            Self::NotFound(_) => "NOT_FOUND",
             Self::Method(_) => "METHOD_NOT_ALLOWED",
             Self::Misdirected => "MISDIRECTED",
             Self::InvalidConfig => "INVALID_CONFIG",
@@ -76,7 +89,9 @@ impl Refused {
             Self::Unauthorized => "Invalid or missing admin token",
             Self::OtherSite => "Requests from other sites are refused",
             Self::NotLocal => "Without admin.token, the admin API answers only on loopback and Unix sockets",
-            Self::NotFound => "There is no such thing here",
+            Self::NotFound(Absent::Route) => "No such route",
+            Self::NotFound(Absent::Tenant) => "No tenant of this name is configured",
+            Self::NotFound(Absent::Entry) => "No entry is stored for this call of this tenant",
             Self::Method(_) => "Method not allowed",
             Self::Misdirected => "This Host is not served here; add it to admin.hosts if it should be",
             Self::InvalidConfig => "The configuration was not reloaded; the running one stays",
@@ -93,7 +108,7 @@ impl Refused {
             Self::Method(allowed) => Some((ALLOW, HeaderValue::from_static(allowed))),
             Self::OtherSite
             | Self::NotLocal
-            | Self::NotFound
+            | Self::NotFound(_)
             | Self::Misdirected
             | Self::InvalidConfig
             | Self::Internal => None,

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http_body_util::Empty;
+use tokio::runtime::Builder;
 
 use super::indoors::{Indoors, settings};
 use crate::cache::{Answer, Exchange, Ruling, admit};
@@ -28,6 +31,37 @@ fn configuration() -> String {
 /// A gateway whose upstream answers every path at once with what `call` makes of it.
 pub fn gateway(call: fn(&str) -> String) -> Indoors {
     Indoors::new(&configuration(), Arc::new(Canned(call)), WallClock::system())
+}
+
+/// The same stored call asked for again and again.
+pub struct Hits {
+    gateway: Indoors,
+    request: Request<Empty<Bytes>>,
+}
+
+impl Hits {
+    /// With the call stored that `call` makes of its path.
+    ///
+    /// # Panics
+    ///
+    /// If it can't be.
+    #[expect(clippy::expect_used, reason = "a bench stops where it can't begin")]
+    pub fn of(call: fn(&str) -> String) -> Self {
+        let gateway = gateway(call);
+        let request = Request::get("/v1/calls/call_1").header("host", "gateway");
+        let request = request.header("authorization", format!("Bearer {TOKEN}")).body(Empty::new());
+        let request = request.expect("a request");
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let stored = runtime.block_on(gateway.answer(request.clone())).status();
+        assert_eq!(stored, StatusCode::OK, "the call is fetched");
+        Self { gateway, request }
+    }
+
+    /// Asks once more; the status, or 0 if the answer was not at hand.
+    pub fn ask(&mut self) -> u16 {
+        let answer = self.gateway.answer(self.request.clone()).now_or_never();
+        answer.map_or(0, |answer| answer.status().as_u16())
+    }
 }
 
 struct Canned(fn(&str) -> String);

@@ -76,3 +76,19 @@ pub(super) fn settings(configuration: &str) -> Settings {
         crate::config::load_text("indoors.toml".as_ref(), configuration.to_owned(), &Default::default());
     loaded.map_err(|problems| problems.to_string()).expect("the configuration is valid").settings
 }
+
+/// An upstream that answers every lookup at once with a completed call.
+#[cfg(test)]
+pub(super) struct Completed;
+
+#[cfg(test)]
+impl Transport for Completed {
+    fn exchange(&self, request: Request<()>, _: crate::upstream::Bounds) -> crate::upstream::Exchanging<'_> {
+        use crate::upstream::{Connection, Received};
+        let id = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
+        let body = format!(r#"{{"success":true,"data":{{"id":"{id}","status":"completed"}},"meta":{{}}}}"#);
+        let (headers, connection) = (http::HeaderMap::new(), Connection::default());
+        let status = http::StatusCode::OK;
+        Box::pin(async move { Ok(Received { status, headers, body: body.into(), connection }) })
+    }
+}

@@ -1,5 +1,7 @@
 //! The composition root: from settings to a running program, through reloads, to its end.
 
+#[cfg(test)]
+mod allocations;
 #[cfg(feature = "bench")]
 pub mod bench;
 mod build;

@@ -13,7 +13,7 @@ use super::build::{Ground, World};
 use super::listeners::Listeners;
 use super::service_manager::{Reloaded, ServiceManager};
 use crate::admin::{Health, Rules};
-use crate::config::{self, Loaded, Settings, Shutdown};
+use crate::config::{self, Loaded, Shutdown};
 use crate::gateway::Gateway;
 
 /// Reloads the configuration of a running gateway, one reload at a time.
@@ -108,9 +108,10 @@ impl Reloader {
         let loaded = loading.await.map_err(|error| vec![error.to_string()])?;
         let Loaded { settings, warnings } =
             loaded.map_err(|problems| problems.lines().collect::<Vec<_>>())?;
-        let fixed = needs_restart(&world.settings, &settings);
+        let fixed = config::needs_restart(&world.settings, &settings);
         if !fixed.is_empty() {
-            return Err(fixed);
+            let told = |key| format!("{key}: changing it needs a restart; the running value stays");
+            return Err(fixed.into_iter().map(told).collect());
         }
         let serving = self.listeners.prepare(&settings).map_err(|error| vec![error.to_string()])?;
         let next =
@@ -173,16 +174,4 @@ fn digest(files: &[PathBuf]) -> [u8; 32] {
         digest.chain_update([u8::from(content.is_ok())]).chain_update(known)
     });
     digest.finalize().into()
-}
-
-/// What a running process can't change, if the configuration wants it to.
-fn needs_restart(old: &Settings, new: &Settings) -> Vec<String> {
-    let changes = [
-        ("listen.address", old.listen.addresses != new.listen.addresses),
-        ("listen.tls", old.listen.tls.is_some() != new.listen.tls.is_some()),
-        ("admin.address", old.admin.address != new.admin.address),
-        ("log.format", old.log.format != new.log.format),
-    ];
-    let changed = changes.into_iter().filter(|(_, changed)| *changed);
-    changed.map(|(key, _)| format!("{key}: changing it needs a restart; the running value stays")).collect()
 }

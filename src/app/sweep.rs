@@ -32,30 +32,17 @@ pub async fn sweep(gateway: Arc<Gateway>) {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use http::{HeaderMap, Request, StatusCode};
+    use http::Request;
     use http_body_util::Empty;
 
-    use crate::app::indoors::Indoors;
+    use crate::app::indoors::{Completed, Indoors};
     use crate::clock::{self, WallClock};
     use crate::domain::TenantName;
     use crate::telemetry::Eviction;
-    use crate::upstream::{Bounds, Connection, Exchanging, Received, Transport};
 
     use super::*;
 
     const TOKEN: &str = "token-of-alpha-0123456789abcdefghij";
-
-    struct Completed;
-
-    impl Transport for Completed {
-        fn exchange(&self, request: Request<()>, _: Bounds) -> Exchanging<'_> {
-            let id = request.uri().path().rsplit('/').next().unwrap().to_owned();
-            let body =
-                format!(r#"{{"success":true,"data":{{"id":"{id}","status":"completed"}},"meta":{{}}}}"#);
-            let (status, headers, connection) = (StatusCode::OK, HeaderMap::new(), Connection::default());
-            Box::pin(async move { Ok(Received { status, headers, body: body.into(), connection }) })
-        }
-    }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_of_no_use_any_more_goes_and_the_rest_stays() {

@@ -57,8 +57,7 @@ pub(super) enum Command {
     /// call_progress, call_initiated and call_settling name a call that isn't there, one that may not be
     /// seen, two that are not finished, and one that has just been completed.
     #[command(after_help = "Examples:\n  credira-gateway mock-upstream --listen 127.0.0.1:8081\n  \
-                            credira-gateway mock-upstream --listen 127.0.0.1:8081 --api-key k1 --latency 200ms \
-                            --error-rate 0.1")]
+                            credira-gateway mock-upstream --listen 127.0.0.1:8081 --latency 200ms --error-rate 0.1")]
     MockUpstream(MockArgs),
     /// Make gateway tokens.
     #[command(subcommand, after_help = "Example:\n  credira-gateway token new")]
@@ -67,6 +66,7 @@ pub(super) enum Command {
     ///
     /// When it returns, nothing older is served, and no fetch that was under way brings it back.
     #[command(
+        override_usage = "credira-gateway purge [OPTIONS] <--all | TENANT [ID]>",
         after_help = "Examples:\n  credira-gateway purge billing call_123456789\n  credira-gateway purge billing\n  \
                             credira-gateway purge --all --admin unix:/run/credira-gateway-admin.sock"
     )]
@@ -106,7 +106,8 @@ pub(super) enum Command {
 pub(super) enum TokenCommand {
     /// Print a fresh 256-bit token, and the line of the configuration that recognises it.
     #[command(
-        after_help = "Give the first line to the caller and put the second into its [[tenants]] entry."
+        after_help = "Give the token to the caller, and put the second line into the caller's [[tenants]] entry.\n\n\
+                      Example:\n  credira-gateway token new"
     )]
     New,
 }
@@ -137,7 +138,7 @@ pub(super) struct CheckArgs {
 #[derive(Debug, Args)]
 pub(super) struct MockArgs {
     /// Where to listen. Port 0 takes a free port; the address is printed.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = parse_socket_address)]
     pub listen: SocketAddr,
     /// How long each answer takes.
     #[arg(long, value_name = "DURATION", default_value = "0s")]
@@ -192,4 +193,8 @@ pub(super) struct ExplainArgs {
 
 fn parse_address(text: &str) -> Result<Address, String> {
     text.parse().map_err(|()| format!("expected {}", Address::EXPECTED))
+}
+
+fn parse_socket_address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "expected an IP address and a port such as \"127.0.0.1:8081\"")
 }

@@ -11,7 +11,9 @@ use super::outcome::{Exit, print};
 
 pub fn run(args: &ExplainArgs) -> Result<(), Exit> {
     let path = format!("/api/v1/explain/{}/{}", args.tenant, args.id);
-    if !path.bytes().all(|b| b.is_ascii_graphic()) {
+    // An ID need not be a good one to be explained, but it must stay one segment of the path.
+    let segment = |text: &str| text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'/' | b'?' | b'#'));
+    if ![&args.tenant, &args.id].into_iter().all(|text| segment(text)) {
         return Err(Exit::Usage("expected a tenant's name and a call's ID".into()));
     }
     let explanation = AdminPlane::of(&args.admin)?.api(Method::GET, &path)?;

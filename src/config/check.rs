@@ -11,7 +11,7 @@ use super::document::Document;
 use super::problem::{Origin, Problem};
 use super::proxy::Proxy;
 use super::raw::{self, OneOrMore};
-use super::secret::{KeptIn, SecretReader};
+use super::secret::{KeptIn, SecretReader, UpstreamKey};
 use super::settings::{
     Address, Admin, BaseUrl, Breaker, Cache, Limits, Listen, Log, Rate, Retry, Settings, Shutdown, Tenant,
     Upstream,
@@ -105,7 +105,7 @@ impl Checker<'_> {
 
     fn listen(&mut self, raw: raw::Listen) -> Option<Listen> {
         let texts = match raw.address {
-            OneOrMore::One(text) => vec![text],
+            OneOrMore::One(text) => vec![Some(text)],
             OneOrMore::More(texts) => texts,
         };
         if texts.is_empty() {
@@ -113,6 +113,7 @@ impl Checker<'_> {
         }
         let parsed: Vec<Option<Address>> = texts
             .iter()
+            .flatten()
             .map(|text| {
                 let address = text.parse().map_err(|()| format!("expected {}", Address::EXPECTED));
                 self.take("listen.address", address)
@@ -133,7 +134,7 @@ impl Checker<'_> {
     fn admin(&mut self, raw: raw::Admin) -> Option<Admin> {
         let address =
             check_admin(&raw, self.document).map_err(|problem| self.findings.problems.push(problem));
-        for (place, host) in raw.hosts.iter().enumerate() {
+        for (place, host) in right(&raw.hosts) {
             if host.parse::<http::uri::Authority>().map_or(true, |name| name.host() != host) {
                 self.problem(&format!("admin.hosts[{place}]"), "expected a host name without a port");
             }
@@ -142,7 +143,7 @@ impl Checker<'_> {
             let hash = self.token("admin.token", source);
             (hash, KeptIn::from(source))
         });
-        let hosts = raw.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+        let hosts = raw.hosts.iter().flatten().map(|host| host.to_ascii_lowercase()).collect();
         Some(Admin {
             address: address.ok()?,
             hosts,
@@ -221,7 +222,7 @@ impl Checker<'_> {
         Cache {
             max_bytes_per_tenant: raw.max_bytes_per_tenant.bytes(),
             max_entry_bytes: self.bytes("cache.max_entry_bytes", raw.max_entry_bytes),
-            cacheable_statuses: raw.cacheable_statuses.clone(),
+            cacheable_statuses: raw.cacheable_statuses.iter().flatten().cloned().collect(),
             ttl: raw.ttl.get(),
             settle_window: raw.settle_window.get(),
             settle_ttl: raw.settle_ttl.get(),
@@ -267,7 +268,7 @@ impl Checker<'_> {
             // What is wrong with the shape of one is a problem already.
             let Some(raw) = raw else { continue };
             let key = format!("tenants[{place}]");
-            if let Some(first) = names.insert(raw.name.clone(), place) {
+            if let Some(first) = raw.name.clone().and_then(|name| names.insert(name, place)) {
                 self.problem(&format!("{key}.name"), format!("tenants[{first}] has this name already"));
             }
             let tenant = self.tenant(&key, &raw, default_bytes);
@@ -285,33 +286,30 @@ impl Checker<'_> {
     }
 
     fn tenant(&mut self, key: &str, raw: &raw::Tenant, default_bytes: Size) -> Option<Tenant> {
-        let name = TenantName::parse(&raw.name);
-        let name = self
-            .take(&format!("{key}.name"), name.map_err(|_| "expected [a-z0-9-]{1,63}, and not \"-\" alone"));
-        let token_hashes = self.token_hashes(key, raw);
-        let key_path = format!("{key}.upstream_key");
-        let upstream_key = self.secrets.upstream_key(&raw.upstream_key);
-        let upstream_key = self.take(&key_path, upstream_key);
-        self.warn_inline(&key_path, &raw.upstream_key);
-        let next_path = format!("{key}.upstream_key_next");
-        let upstream_key_next = raw.upstream_key_next.as_ref().map(|source| {
-            self.warn_inline(&next_path, source);
-            let read = self.secrets.upstream_key(source);
-            self.take(&next_path, read).map(|key| (key, KeptIn::from(source)))
+        let name = raw.name.as_ref().and_then(|name| {
+            let name = TenantName::parse(name).map_err(|_| "expected [a-z0-9-]{1,63}, and not \"-\" alone");
+            self.take(&format!("{key}.name"), name)
         });
+        let token_hashes = self.token_hashes(key, raw);
+        let upstream_key =
+            raw.upstream_key.as_ref().map(|source| self.upstream_key(&format!("{key}.upstream_key"), source));
+        let next_path = format!("{key}.upstream_key_next");
+        let upstream_key_next =
+            raw.upstream_key_next.as_ref().map(|source| self.upstream_key(&next_path, source));
         let cache_max_bytes = raw.cache_max_bytes.unwrap_or(default_bytes).bytes();
         if cache_max_bytes == 0 {
             self.problem(&format!("{key}.cache_max_bytes"), "expected a size above 0");
         }
         let rate_limit = self.rate(&format!("{key}.rate_limit"), raw.rate_limit);
         let upstream_limit = self.rate(&format!("{key}.upstream_limit"), raw.upstream_limit);
+        let (upstream_key, upstream_key_kept_in) = upstream_key.flatten()?;
         Some(Tenant {
             name: name?,
             token_hashes,
-            upstream_key: upstream_key?,
-            upstream_key_kept_in: KeptIn::from(&raw.upstream_key),
+            upstream_key,
+            upstream_key_kept_in,
             upstream_key_next: upstream_key_next.flatten(),
-            tokens_kept_in: raw.tokens.iter().map(KeptIn::from).collect(),
+            tokens_kept_in: raw.tokens.iter().flatten().map(KeptIn::from).collect(),
             cache_max_bytes,
             rate_limit,
             upstream_limit,
@@ -320,17 +318,24 @@ impl Checker<'_> {
 
     fn token_hashes(&mut self, key: &str, raw: &raw::Tenant) -> Vec<TokenHash> {
         let mut hashes = Vec::new();
-        for (place, hex) in raw.token_sha256.iter().enumerate() {
+        for (place, hex) in right(&raw.token_sha256) {
             let hash = TokenHash::from_hex(hex).map_err(|_| "expected 64 hexadecimal digits");
             hashes.extend(self.take(&format!("{key}.token_sha256[{place}]"), hash));
         }
-        for (place, source) in raw.tokens.iter().enumerate() {
+        for (place, source) in right(&raw.tokens) {
             hashes.extend(self.token(&format!("{key}.tokens[{place}]"), source));
         }
         if raw.token_sha256.is_empty() && raw.tokens.is_empty() {
             self.problem(key, "expected at least one token: token_sha256 or tokens");
         }
         hashes
+    }
+
+    /// An upstream key, and where it is kept.
+    fn upstream_key(&mut self, key: &str, source: &raw::Secret) -> Option<(UpstreamKey, KeptIn)> {
+        self.warn_inline(key, source);
+        let read = self.secrets.upstream_key(source);
+        self.take(key, read).map(|upstream_key| (upstream_key, KeptIn::from(source)))
     }
 
     /// The digest of a token that is kept as a secret.
@@ -380,4 +385,9 @@ impl Checker<'_> {
         }
         Some(Rate { interval, burst })
     }
+}
+
+/// The entries of a list that are right so far, each with its place.
+fn right<T>(list: &[Option<T>]) -> impl Iterator<Item = (usize, &T)> {
+    list.iter().enumerate().filter_map(|(place, entry)| entry.as_ref().map(|entry| (place, entry)))
 }

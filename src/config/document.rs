@@ -132,8 +132,12 @@ fn set(node: &mut Node, shape: &Shape, steps: &[String], name: &str, text: &str)
     match (shape, &mut node.value) {
         (Shape::Table(table) | Shape::OneKey(table), Value::Table(fields)) => {
             let Some(inner) = table.get(step) else {
-                return Err(format!("overrides no key of the configuration: there is no `{step}` here"));
+                return Err(format!("overrides no key of the configuration; {}", table.hint(step)));
             };
+            if matches!(shape, Shape::OneKey(_)) {
+                // Where the secret is kept by the file gives way to where it is kept by the environment.
+                fields.retain(|field| field.name == *step || matches!(field.origin, Origin::Variable(_)));
+            }
             if !fields.iter().any(|field| field.name == *step) {
                 let value = Value::Table(Vec::new());
                 let node = Node { value, origin: origin.clone() };

@@ -5,11 +5,15 @@
 //! All problems of a file are found at once. Knows nothing of what the settings are used for.
 
 mod check;
+mod defaults;
 mod document;
 mod memory_limit;
 mod problem;
 mod proxy;
 mod raw;
+#[cfg(test)]
+mod reference;
+mod restart;
 mod schema;
 mod secret;
 mod settings;
@@ -26,6 +30,7 @@ pub use memory_limit::cgroup_limit;
 pub use problem::{Origin, Problem, Problems};
 pub use proxy::Proxy;
 pub use raw::{AccessLog, CacheControl, LogFormat, LogLevel, RateLimitHeaders};
+pub use restart::needs_restart;
 pub use schema::schema;
 pub use secret::{UpstreamKey, read_secret_file};
 pub use settings::{Address, BaseUrl, Breaker, Cache, Log, Rate, Settings, Shutdown, Tenant, Upstream};

@@ -67,7 +67,7 @@ impl Problems {
     fn line(&self, problem: &Problem) -> String {
         let place = match &problem.origin {
             Origin::File(span) => {
-                let place = Place::of(&self.text, span);
+                let place = Place::of(&self.text, span, &problem.key);
                 format!("{}:{}:{}", self.file.display(), place.line, place.column)
             }
             Origin::Variable(name) => format!("environment variable {name}"),
@@ -78,8 +78,8 @@ impl Problems {
     }
 }
 
-/// The lines of [`Problems::lines`], each followed by a caret under the place, but not by the
-/// place's text where that could be a secret.
+/// The lines of [`Problems::lines`], each followed by its key as it stands in the file and a caret under
+/// the place. Nothing else of the line is shown: it could be a secret.
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, problem) in self.list.iter().enumerate() {
@@ -88,7 +88,7 @@ impl fmt::Display for Problems {
             }
             write!(f, "{}", self.line(problem))?;
             if let Origin::File(span) = &problem.origin {
-                Place::of(&self.text, span).draw(f)?;
+                Place::of(&self.text, span, &problem.key).draw(f)?;
             }
         }
         Ok(())
@@ -101,24 +101,37 @@ impl std::error::Error for Problems {}
 struct Place<'a> {
     line: usize,
     column: usize,
-    /// The line up to and without its value: a value may be a secret.
+    /// The start of the line as far as it is a key.
     shown: &'a str,
+    /// What stands for the rest.
+    hidden: &'static str,
     width: usize,
 }
 
 impl<'a> Place<'a> {
-    fn of(text: &'a str, span: &Range<usize>) -> Self {
+    /// The place of a problem with `key`.
+    fn of(text: &'a str, span: &Range<usize>, key: &str) -> Self {
         let before = text.get(..span.start).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let rest = text.get(line_start..).unwrap_or_default();
-        let whole = rest.split('\n').next().unwrap_or_default();
-        let indent = before.get(line_start..).unwrap_or_default().chars().count();
-        let shown = whole.split('=').next().unwrap_or_default().trim_end();
+        let indent = before.get(line_start..).unwrap_or_default();
         let spanned = text.get(span.clone()).unwrap_or_default().split('\n').next().unwrap_or_default();
+        let line = text.get(line_start..).unwrap_or_default().split('\n').next().unwrap_or_default();
+        let (shown, hidden) = match indent.split_once('=') {
+            Some((key, _)) => (key.trim_end(), " = …"),
+            None if is_header(line) => (line.trim_end(), ""),
+            // What is wrong is the key itself.
+            None if !spanned.is_empty() && key.rsplit('.').next() == Some(spanned) => {
+                (text.get(line_start..span.end).unwrap_or_default(), "")
+            }
+            None => ("", "…"),
+        };
+        let plain = shown.chars().all(|c| is_bare(c) || matches!(c, '.' | ' ' | '\t' | '[' | ']' | '{'));
+        let (shown, hidden) = if plain { (shown, hidden) } else { ("", "…") };
         Self {
             line: before.matches('\n').count() + 1,
-            column: indent + 1,
+            column: indent.chars().count() + 1,
             shown,
+            hidden,
             width: spanned.chars().count().max(1),
         }
     }
@@ -126,11 +139,25 @@ impl<'a> Place<'a> {
     fn draw(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = self.line.to_string();
         let gutter = " ".repeat(number.len());
-        let hidden = if self.column > self.shown.chars().count() { " = …" } else { "" };
         let pad = " ".repeat(self.column.saturating_sub(1).min(100));
         let carets = "^".repeat(self.width.min(40));
-        write!(f, "\n  {number} | {}{hidden}\n  {gutter} | {pad}{carets}", self.shown)
+        write!(f, "\n  {number} | {}{}\n  {gutter} | {pad}{carets}", self.shown, self.hidden)
     }
+}
+
+/// The characters of a key without quotes.
+const fn is_bare(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-')
+}
+
+/// Whether a line is the header of a table: `[a.b]` or `[[a]]`.
+fn is_header(line: &str) -> bool {
+    let name = line.trim().strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let name =
+        name.map(|name| name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name));
+    name.is_some_and(|name| {
+        name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(|c| is_bare(c) || c == '.')
+    })
 }
 
 #[cfg(test)]
@@ -151,6 +178,31 @@ mod tests {
             problems.to_string(),
             "g.toml:2:7: cache.ttl: expected a duration\n  2 | ttl = …\n    |       ^^^^^^^^^"
         );
+    }
+
+    #[test]
+    fn nothing_of_a_line_is_shown_but_a_key() {
+        let shown = |text: &str, at: &str, key: &str| {
+            let start = text.find(at).unwrap();
+            let problem = Problem {
+                origin: Origin::File(start..start + at.len()),
+                key: key.into(),
+                message: "bad".into(),
+            };
+            let shown = Problems::new(Path::new("g"), text, vec![problem]).to_string();
+            shown.lines().nth(1).unwrap().to_owned()
+        };
+        assert_eq!(shown("[limitz]", "limitz", "limitz"), "  1 | [limitz]");
+        assert_eq!(shown("[[tenants]]", "[[tenants]]", "tenants[0]"), "  1 | [[tenants]]");
+        assert_eq!(shown("[upstream.retry]", "[upstream.retry]", "upstream.retry"), "  1 | [upstream.retry]");
+        assert_eq!(shown("[cache", "", ""), "  1 | …");
+        assert_eq!(shown("  tll = \"hunter2\"", "tll", "cache.tll"), "  1 |   tll");
+        assert_eq!(shown("x = { tll = \"hunter2\" }", "tll", "x.tll"), "  1 | x = …");
+        // Values may stand on lines of their own.
+        assert_eq!(shown("tokens = [\n  \"hunter2\",\n]", "\"hunter2\"", "tenants[0].tokens[0]"), "  2 | …");
+        assert_eq!(shown("hosts = [\n  \"hunter2\", 5\n]", "5", "admin.hosts[1]"), "  2 | …");
+        assert_eq!(shown("hosts = [\n  \"hunter2=x\", 5\n]", "5", "admin.hosts[1]"), "  2 | …");
+        assert_eq!(shown("hunter2", "hunter2", ""), "  1 | …", "not TOML at all");
     }
 
     #[test]

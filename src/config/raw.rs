@@ -1,6 +1,9 @@
-//! The file as it is written, key by key: the one place where a key, its default and its
-//! description stand. The JSON Schema, the reference, the names of environment overrides and the
-//! check for unknown keys are all made from these types.
+//! The file as it is written, key by key: the one place where a key and its description stand; its
+//! default is in [`super::defaults`]. The JSON Schema, the reference, the names of environment overrides
+//! and the check for unknown keys are all made from these types.
+//!
+//! In lists, and in the entries of lists, `None` is what was wrong and is reported already, so that the
+//! rest can still be checked.
 
 use std::path::PathBuf;
 
@@ -20,7 +23,7 @@ use super::units::{Size, Span};
 pub struct Config {
     /// Where callers reach the gateway.
     pub listen: Listen,
-    /// Where operators reach it: metrics and health.
+    /// Where operators reach it: metrics, health, the admin API and the dashboard.
     pub admin: Admin,
     /// The Credira API, and how patient to be with it.
     pub upstream: Upstream,
@@ -45,7 +48,7 @@ pub struct Config {
 pub struct Listen {
     /// `IP:PORT` or `unix:PATH`, or a list of several. Port 0 takes a free port, which the log names.
     pub address: OneOrMore,
-    /// Speaks TLS on all of them.
+    /// Speaks TLS on all of them. To turn it on or off needs a restart.
     pub tls: Option<Tls>,
 }
 
@@ -62,13 +65,13 @@ pub struct Tls {
 }
 
 /// One address or a list of them.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, serde::Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum OneOrMore {
     /// A single address.
     One(String),
     /// Several.
-    More(Vec<String>),
+    More(#[schemars(with = "Vec<String>")] Vec<Option<String>>),
 }
 
 /// Where operators reach the gateway.
@@ -79,7 +82,8 @@ pub struct Admin {
     pub address: String,
     /// Further `Host` names under which `/` and `/api/` may be asked, beside IP addresses and
     /// `localhost`: a browser must not be led here under another name.
-    pub hosts: Vec<String>,
+    #[schemars(with = "Vec<String>")]
+    pub hosts: Vec<Option<String>>,
     /// The bearer token that `/api/` asks for, of at least 32 characters. Without one, `/api/`
     /// answers only where `admin.address` is loopback or a Unix socket.
     pub token: Option<Secret>,
@@ -94,13 +98,14 @@ pub struct Upstream {
     /// Whether `http://` is accepted for a host that isn't loopback. The upstream key then crosses
     /// the network in the clear.
     pub allow_plaintext: bool,
-    /// From the start of connecting to an open connection, TLS included.
+    /// From the start of connecting to an open connection, TLS included. Above 0.
     pub connect_timeout: Span,
-    /// From the request sent to the response's head.
+    /// From the request sent to the response's head. Above 0.
     pub first_byte_timeout: Span,
-    /// The whole exchange, waiting for a connection and retries included.
+    /// The whole exchange, waiting for a connection and retries included; also how long a caller waits.
+    /// Above 0.
     pub total_timeout: Span,
-    /// The largest answer that is read; a larger one is a 502.
+    /// The largest answer that is read, from 1B to 1GiB; a larger one is a 502.
     pub max_response_bytes: Size,
     /// Concurrent requests, so at most this many connections. Each tenant has its own.
     #[schemars(range(min = 1, max = 65536))]
@@ -138,9 +143,9 @@ pub struct Breaker {
     /// Below this many requests in the window it stays closed.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub min_requests: u32,
-    /// What is counted.
+    /// The time over which requests are counted. Above 0.
     pub window: Span,
-    /// How long it stays open before a probe is let through.
+    /// How long it stays open before a probe is let through. Above 0.
     pub open_for: Span,
 }
 
@@ -148,12 +153,14 @@ pub struct Breaker {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cache {
-    /// The size of each tenant's cache; keys, headers and bookkeeping are counted in.
+    /// The size of each tenant's cache; keys, headers and bookkeeping are counted in. Above 0. To change
+    /// it empties the caches that it is the size of.
     pub max_bytes_per_tenant: Size,
-    /// The largest answer that is stored, its headers counted in.
+    /// The largest answer that is stored, its headers counted in, from 1B to 1GiB.
     pub max_entry_bytes: Size,
     /// The values of `data.status` that may be stored: calls that no longer change.
-    pub cacheable_statuses: Vec<String>,
+    #[schemars(with = "Vec<String>")]
+    pub cacheable_statuses: Vec<Option<String>>,
     /// How long a settled call is fresh when the upstream doesn't say.
     pub ttl: Span,
     /// A call whose `updated_time` (else `end_time`) is younger than this is still settling.
@@ -167,19 +174,19 @@ pub struct Cache {
     pub stale_if_error: Span,
     /// How long the upstream's word that there is no such call is remembered; `"0s"`: not at all.
     pub not_found_ttl: Span,
-    /// Whether the upstream's `Cache-Control`, `Expires` and `Age` go before the policy above.
+    /// Whether the upstream's `Cache-Control`, `Expires` and `Age` count, and go before the policy above.
     pub upstream_cache_control: CacheControl,
     /// Whether clients' `Cache-Control` and `Pragma` count.
     pub client_cache_control: CacheControl,
 }
 
-/// Whether somebody's `Cache-Control` counts.
+/// Whether somebody's cache headers count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CacheControl {
-    /// It does.
+    /// They count.
     Honor,
-    /// It doesn't.
+    /// They don't.
     Ignore,
 }
 
@@ -190,15 +197,17 @@ pub struct Limits {
     /// Lookups waiting for a fetch, all tenants together; one more is a 503. Hits are not counted.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_in_flight: u32,
-    /// Client connections; further ones wait to be accepted.
+    /// Client connections; further ones wait to be accepted. Fewer, with a warning, where the limit of open
+    /// files has no room for so many.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections: u32,
     /// From the first byte of a request to the end of its head, and from a new connection to its
-    /// first request.
+    /// first request. Above 0.
     pub header_read_timeout: Span,
-    /// How long a connection may do nothing, and how long a client may take no byte of an answer.
+    /// How long a connection may do nothing, and how long a client may take no byte of an answer. Above
+    /// 0.
     pub idle_timeout: Span,
-    /// The largest request head; a larger one is a 431. At least 8KiB.
+    /// The largest request head, from 8KiB to 1MiB; a larger one is a 431.
     pub max_header_bytes: Size,
     /// When `RateLimit` and `RateLimit-Policy` are sent.
     pub rate_limit_headers: RateLimitHeaders,
@@ -220,11 +229,11 @@ pub enum RateLimitHeaders {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// One JSON object a line, or text for people.
+    /// The form of a line.
     pub format: LogFormat,
     /// The least severity that is written. `RUST_LOG` wins over it.
     pub level: LogLevel,
-    /// Which requests get a line: all, those answered with 400 or more, none.
+    /// Which requests get a line.
     pub access: AccessLog,
     /// Whether call IDs are written as they are; else only as a keyed hash.
     pub call_ids: bool,
@@ -274,7 +283,8 @@ pub enum AccessLog {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Shutdown {
-    /// How long connections are still taken after SIGTERM, while readiness already says no.
+    /// How long connections are still taken after SIGTERM, while readiness already says no and answers
+    /// tell their clients that the connection ends.
     pub grace: Span,
     /// How long requests under way may take after SIGTERM.
     pub drain_timeout: Span,
@@ -293,20 +303,25 @@ pub struct Reload {
 #[serde(deny_unknown_fields)]
 pub struct Tenant {
     /// `[a-z0-9-]{1,63}`; the label on metrics.
-    pub name: String,
+    #[schemars(with = "String")]
+    pub name: Option<String>,
     /// SHA-256 digests of the tenant's gateway tokens, 64 hexadecimal digits each. Several make a
     /// rotation without downtime. `token new` prints a token with its digest.
     #[serde(default)]
-    pub token_sha256: Vec<String>,
+    #[schemars(with = "Vec<String>")]
+    pub token_sha256: Vec<Option<String>>,
     /// Gateway tokens themselves, as secrets of at least 32 characters.
     #[serde(default)]
-    pub tokens: Vec<Secret>,
+    #[schemars(with = "Vec<Secret>")]
+    pub tokens: Vec<Option<Secret>>,
     /// The key that the upstream knows this tenant by.
-    pub upstream_key: Secret,
+    #[schemars(with = "Secret")]
+    pub upstream_key: Option<Secret>,
     /// Another key of the same account: tried when the upstream answers 401 to `upstream_key`, and
     /// used from then on if it works.
     pub upstream_key_next: Option<Secret>,
-    /// The size of this tenant's cache, instead of `cache.max_bytes_per_tenant`.
+    /// The size of this tenant's cache, instead of `cache.max_bytes_per_tenant`. Above 0. To change it
+    /// empties the cache.
     pub cache_max_bytes: Option<Size>,
     /// A limit on every request of the tenant. Without it there is none.
     pub rate_limit: Option<Rate>,
@@ -347,96 +362,5 @@ impl std::fmt::Debug for Secret {
             Self::File(path) => write!(f, "File({})", path.display()),
             Self::Value(_) => f.write_str("Value(***)"),
         }
-    }
-}
-
-impl Default for Listen {
-    fn default() -> Self {
-        Self { address: OneOrMore::One("127.0.0.1:8080".into()), tls: None }
-    }
-}
-
-impl Default for Admin {
-    fn default() -> Self {
-        Self { address: "127.0.0.1:9090".into(), hosts: Vec::new(), token: None }
-    }
-}
-
-impl Default for Upstream {
-    fn default() -> Self {
-        Self {
-            base_url: "https://api.credira.com".into(),
-            allow_plaintext: false,
-            connect_timeout: Span::seconds(2),
-            first_byte_timeout: Span::seconds(5),
-            total_timeout: Span::seconds(10),
-            max_response_bytes: Size::kib(4 << 10),
-            max_connections: 64,
-            max_waiting: 1024,
-            ca_file: None,
-            retry: Retry::default(),
-            breaker: Breaker::default(),
-        }
-    }
-}
-
-impl Default for Retry {
-    fn default() -> Self {
-        Self { max_attempts: 2, budget_percent: 20 }
-    }
-}
-
-impl Default for Breaker {
-    fn default() -> Self {
-        Self { failure_percent: 50, min_requests: 20, window: Span::seconds(10), open_for: Span::seconds(5) }
-    }
-}
-
-impl Default for Cache {
-    fn default() -> Self {
-        Self {
-            max_bytes_per_tenant: Size::kib(64 << 10),
-            max_entry_bytes: Size::kib(1 << 10),
-            cacheable_statuses: vec!["completed".into()],
-            ttl: Span::seconds(24 * 3600),
-            settle_window: Span::seconds(600),
-            settle_ttl: Span::seconds(30),
-            stale_while_revalidate: Span::seconds(300),
-            stale_if_error: Span::seconds(24 * 3600),
-            not_found_ttl: Span::seconds(5),
-            upstream_cache_control: CacheControl::Honor,
-            client_cache_control: CacheControl::Honor,
-        }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            max_in_flight: 4096,
-            max_connections: 4096,
-            header_read_timeout: Span::seconds(5),
-            idle_timeout: Span::seconds(60),
-            max_header_bytes: Size::kib(16),
-            rate_limit_headers: RateLimitHeaders::Always,
-        }
-    }
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { format: LogFormat::Json, level: LogLevel::Info, access: AccessLog::Errors, call_ids: false }
-    }
-}
-
-impl Default for Shutdown {
-    fn default() -> Self {
-        Self { grace: Span::seconds(0), drain_timeout: Span::seconds(30) }
-    }
-}
-
-impl Default for Reload {
-    fn default() -> Self {
-        Self { poll: Span::seconds(0) }
     }
 }

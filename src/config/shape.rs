@@ -209,12 +209,17 @@ impl Shape {
     }
 }
 
-/// Keeps every entry's place: one that is wrong becomes `null`.
+/// Keeps every entry's place: one that is wrong becomes `null`, and of a table what is right stays.
 fn check_list(items: &Shape, nodes: &[Node], key: &str, problems: &mut Vec<Problem>) -> Json {
     let mut place = 0..;
-    let mut check = |node| {
+    let mut check = |node: &Node| {
         let key = format!("{key}[{}]", place.next().unwrap_or_default());
-        items.check(node, &key, problems).unwrap_or(Json::Null)
+        match (items, &node.value) {
+            (Shape::Table(table), Value::Table(fields)) => {
+                Json::Object(table.check_present(fields, node, &key, problems))
+            }
+            _ => items.check(node, &key, problems).unwrap_or(Json::Null),
+        }
     };
     Json::Array(nodes.iter().map(&mut check).collect())
 }
@@ -222,13 +227,29 @@ fn check_list(items: &Shape, nodes: &[Node], key: &str, problems: &mut Vec<Probl
 impl Table {
     /// The fields that are right, if every field that must be there is.
     fn check(&self, fields: &[Field], node: &Node, key: &str, problems: &mut Vec<Problem>) -> Option<Json> {
+        let taken = self.check_present(fields, node, key, problems);
+        self.required().all(|name| taken.contains_key(name)).then_some(Json::Object(taken))
+    }
+
+    /// The fields that are right; those that must be there and aren't are problems.
+    fn check_present(
+        &self,
+        fields: &[Field],
+        node: &Node,
+        key: &str,
+        problems: &mut Vec<Problem>,
+    ) -> Map<String, Json> {
         let taken = self.check_known(fields, key, problems);
-        let mut required = self.keys.iter().filter(|(.., presence)| *presence == Presence::Required);
-        for (name, ..) in required.clone().filter(|(name, ..)| !fields.iter().any(|f| f.name == *name)) {
+        for name in self.required().filter(|name| !fields.iter().any(|field| field.name == *name)) {
             let message = "missing; it has no default".into();
             problems.push(Problem { origin: node.origin.clone(), key: join(key, name), message });
         }
-        required.all(|(name, ..)| taken.contains_key(name)).then_some(Json::Object(taken))
+        taken
+    }
+
+    fn required(&self) -> impl Iterator<Item = &str> {
+        let required = self.keys.iter().filter(|(.., presence)| *presence == Presence::Required);
+        required.map(|(name, ..)| name.as_str())
     }
 
     fn check_known(&self, fields: &[Field], key: &str, problems: &mut Vec<Problem>) -> Map<String, Json> {
@@ -247,14 +268,19 @@ impl Table {
     }
 
     fn unknown(&self, field: &Field, key: String) -> Problem {
-        let hint = match self.nearest(&field.name) {
+        let message = format!("unknown key; {}", self.hint(&field.name));
+        Problem { origin: field.origin.clone(), key, message }
+    }
+
+    /// What may have been meant by a key that isn't here.
+    pub fn hint(&self, name: &str) -> String {
+        match self.nearest(name) {
             Some(near) => format!("did you mean `{near}`?"),
             None => {
                 let known: Vec<_> = self.keys.iter().map(|(name, ..)| name.as_str()).collect();
                 format!("known here: {}", known.join(", "))
             }
-        };
-        Problem { origin: field.origin.clone(), key, message: format!("unknown key; {hint}") }
+        }
     }
 }
 

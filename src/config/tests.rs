@@ -45,6 +45,7 @@ fn every_problem_is_reported_at_once_with_its_place() {
             "g.toml:4:14: cache.settle_ttl: expected a duration such as \"30s\", \"10m\" or \"24h\"",
             "g.toml:6:17: limits.max_in_flight: expected a whole number from 1 to 1000000",
             "g.toml:7:22: limits.rate_limit_headers: expected one of \"always\", \"on-refusal\", \"off\"",
+            "g.toml:8:1: tenants[0]: expected at least one token: token_sha256 or tokens",
             "g.toml:10:16: tenants[0].upstream_key: expected one of { env = \"…\" }, { file = \"…\" }, { value = \"…\" }",
         ]
     );
@@ -58,17 +59,48 @@ fn a_misspelt_key_does_not_hide_what_is_wrong_elsewhere() {
         tenant("b")
     );
     let found = problems(&text);
-    assert_eq!(found.len(), 7, "{found:#?}");
+    assert_eq!(found.len(), 8, "{found:#?}");
     for key in [
         "cache.tll",
         "upstream.base_url",
         "tenants[0].nmae",
         "tenants[0].name",
+        "tenants[0].upstream_key",
+        "tenants[0]",
         "tenants[2].name",
         "tenants[2]",
     ] {
         assert!(found.iter().any(|line| line.contains(&format!(": {key}: "))), "{key} in {found:#?}");
     }
+}
+
+#[test]
+fn what_is_wrong_in_an_entry_does_not_hide_the_rest_of_it() {
+    let text = "[admin]\nhosts = [5, \"a b\"]\n[cache]\ncacheable_statuses = [\"completed\", 7]\n\
+                [[tenants]]\nname = \"A\"\ntoken_sha256 = [\"12\", 5]\nupstream_key = \"hunter2\"\n\
+                [[tenants]]\ntokens = [\n\"hunter2\",\n]\nrate_limit = {}\n";
+    let found = problems(text);
+    let expected = [
+        "admin.hosts[0]: expected a string",
+        "admin.hosts[1]: expected a host name",
+        "cache.cacheable_statuses[1]: expected a string",
+        "tenants[0].name: expected [a-z0-9-]{1,63}",
+        "tenants[0].token_sha256[0]: expected 64",
+        "tenants[0].token_sha256[1]: expected a string",
+        "tenants[0].upstream_key: expected one of",
+        "tenants[1].name: missing",
+        "tenants[1].upstream_key: missing",
+        "tenants[1].tokens[0]: expected one of",
+        "tenants[1].rate_limit: expected either",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for message in expected {
+        assert!(found.iter().any(|line| line.contains(&format!(": {message}"))), "{message} in {found:#?}");
+    }
+    let Err(shown) = load_text(Path::new("g.toml"), text.into(), &BTreeMap::new()) else {
+        panic!("accepted")
+    };
+    assert!(!shown.to_string().contains("hunter2"), "{shown}");
 }
 
 #[test]
@@ -172,6 +204,17 @@ fn the_environment_overrides_every_scalar() {
     assert_eq!(settings.tenants[0].cache_max_bytes, 1 << 20);
     let rate = settings.tenants[0].rate_limit.unwrap();
     assert_eq!((rate.interval.as_millis(), rate.burst.get()), (400, 3));
+}
+
+#[test]
+fn the_environment_overrides_where_a_secret_is_kept() {
+    let file = "[[tenants]]\nname = \"a\"\ntoken_sha256 = [\"".to_owned()
+        + HEX
+        + "\"]\nupstream_key = { env = \"NOT_THERE\" }\n";
+    let elsewhere = ("CREDIRA_GATEWAY__TENANTS__0__UPSTREAM_KEY__VALUE", "k");
+    assert!(load_with(&file, &[elsewhere]).is_ok());
+    let twice = [elsewhere, ("CREDIRA_GATEWAY__TENANTS__0__UPSTREAM_KEY__FILE", "k")];
+    assert!(load_with(&file, &twice).unwrap_err()[0].contains("expected one of"));
 }
 
 #[test]

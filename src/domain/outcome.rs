@@ -290,6 +290,7 @@ mod tests {
 
     #[test]
     fn every_story_has_its_cache_status_and_its_one_outcome() {
+        let page = figureless(include_str!("../../docs/caching.md"));
         let stored = Landing::Stored { status: 200, ttl: 30 };
         let unstored = Landing::NotStored { status: 200, why: NotStored::NotCompleted };
         let table = [
@@ -346,7 +347,23 @@ mod tests {
             story.write_cache_status(&mut written);
             assert_eq!(written, format!("credira-gateway; {text}"));
             assert_eq!(story.outcome(), outcome, "{text}");
+            // docs/caching.md shows each, the collapsed ones by an example.
+            let shown = figureless(text.trim_end_matches("; collapsed"));
+            assert!(page.contains(&format!("`{shown}`")), "{shown}");
         }
+    }
+
+    /// With `N` for each number, since numbers differ from lookup to lookup.
+    fn figureless(text: &str) -> String {
+        let mut out = String::new();
+        for c in text.chars() {
+            match c {
+                '0'..='9' if out.ends_with('N') => {}
+                '0'..='9' => out.push('N'),
+                _ => out.push(c),
+            }
+        }
+        out
     }
 
     #[test]
@@ -354,5 +371,9 @@ mod tests {
         let outcomes: std::collections::HashSet<_> = Outcome::ALL.map(Outcome::label).into();
         let reasons: std::collections::HashSet<_> = NotStored::ALL.map(NotStored::label).into();
         assert_eq!((outcomes.len(), reasons.len()), (7, 11));
+        for label in outcomes.iter().chain(&reasons) {
+            let page = include_str!("../../docs/caching.md");
+            assert!(page.contains(&format!("`{label}`")), "docs/caching.md does not tell {label}");
+        }
     }
 }

@@ -209,4 +209,32 @@ mod tests {
         assert_eq!(Refusal::TenantLimit { retry_after: Duration::MAX }.retry_after(), Some(u64::MAX));
         assert_eq!(Refusal::Unauthorized.retry_after(), None);
     }
+    #[test]
+    fn the_readme_tells_callers_what_each_refusal_means() {
+        let retry_after = Duration::ZERO;
+        for refusal in [
+            Refusal::Framing(Framing::Host),
+            Refusal::Framing(Framing::Body),
+            Refusal::Expectation,
+            Refusal::Unauthorized,
+            Refusal::TenantLimit { retry_after },
+            Refusal::NoRoute,
+            Refusal::Method,
+            Refusal::Query,
+            Refusal::CallIdFormat,
+            Refusal::UpstreamBudget { retry_after },
+            Refusal::UpstreamPaused { retry_after },
+            Refusal::UpstreamUnavailable { retry_after },
+            Refusal::NotCached,
+            Refusal::Overloaded,
+            Refusal::ShuttingDown,
+            Refusal::UpstreamTimeout,
+            Refusal::UpstreamFailed,
+            Refusal::UpstreamKeyRejected,
+            Refusal::Internal,
+        ] {
+            let row = format!("| {} | `{}` |", refusal.status().as_u16(), refusal.code());
+            assert!(include_str!("../../README.md").contains(&row), "README.md has no row {row}");
+        }
+    }
 }

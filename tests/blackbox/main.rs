@@ -39,3 +39,4 @@ mod tenants;
 mod tls;
 #[cfg(feature = "otlp")]
 mod traces;
+mod words;

@@ -1,0 +1,1 @@
+//! Empty: the benches are all there is here.

@@ -1,0 +1,59 @@
+//! What a hit allocates, from the request's head to the end of its answer.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Empty};
+
+use super::indoors::{Completed, Indoors};
+use crate::clock::WallClock;
+
+const TOKEN: &str = "token-of-alpha-0123456789abcdefghij";
+
+fn request() -> Request<Empty<Bytes>> {
+    let request = Request::builder().uri("/v1/calls/call_1").header("host", "gateway");
+    let mut request =
+        request.header("authorization", format!("Bearer {TOKEN}")).body(Empty::new()).expect("a request");
+    // As the HTTP library has it, which hands the same map to one request of a connection after another.
+    request.headers_mut().reserve(16);
+    request
+}
+
+/// Everything that a hit needs is there before it comes, or is shared: the room for its answer's header
+/// fields is the request's, their text is cut from a chunk that is used again, the body is the entry's.
+#[tokio::test]
+async fn a_hit_allocates_nothing() {
+    let configuration = format!(
+        "[upstream]\nbase_url = \"http://127.0.0.1:1\"\n[[tenants]]\nname = \"alpha\"\n\
+         tokens = [{{ value = \"{TOKEN}\" }}]\nupstream_key = {{ value = \"key\" }}\n\
+         rate_limit = {{ per_second = 1000000, burst = 1000000 }}\n"
+    );
+    let gateway = Indoors::new(&configuration, Arc::new(Completed), WallClock::system());
+    assert_eq!(gateway.answer(request()).await.status(), StatusCode::OK);
+    let mut counts: Vec<u64> = (0..200)
+        .map(|_| {
+            let request = request();
+            let mut answered = None;
+            let counted = allocation_counter::measure(|| {
+                answered = gateway.answer(request).now_or_never().map(|answer| {
+                    assert_eq!(answer.headers()["cache-status"].as_bytes()[..21], *b"credira-gateway; hit;");
+                    end(answer.into_body().frame())
+                });
+            });
+            assert_eq!(answered, Some(true), "the answer is at hand, and its body one frame");
+            counted.count_total
+        })
+        .collect();
+    counts.sort_unstable();
+    // The store tidies up after so many looks, and a chunk is used up after so many answers.
+    assert_eq!(counts[counts.len() / 2], 0, "{counts:?}");
+    assert!(counts.iter().filter(|count| **count > 0).count() <= 20, "{counts:?}");
+}
+
+/// Whether a body's frame is at hand.
+fn end<F: Future<Output = Option<Result<T, E>>>, T, E>(frame: F) -> bool {
+    matches!(frame.now_or_never(), Some(Some(Ok(_))))
+}
