@@ -33,6 +33,7 @@ END
 }
 
 measure() { # LABEL, PROGRAM, CONFIGURATION
+    : >"$folder/log"
     "$2" serve --config "$folder/$3.toml" 2>"$folder/log" &
     process=$!
     until [ "$(grep -c listening "$folder/log")" -ge 2 ]; do sleep 0.05; done
