@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::build::{Ground, Reach, World};
 use crate::clock::WallClock;
 use crate::config::Settings;
-use crate::gateway::{Cutoff, Gateway, Snapshots};
+use crate::gateway::{Cutoff, Fetches, Gateway, Snapshots};
 use crate::server::Peer;
 use crate::telemetry::{CallHasher, LogControl, Metrics, Spans, Telemetry};
 use crate::upstream::Transport;
@@ -37,11 +37,13 @@ impl Indoors {
         let reach = Reach::Scripted(upstream);
         let ground = Ground { telemetry: Arc::clone(&telemetry), wall: wall.clone(), reach };
         let world = World::build(settings, None, &ground).expect("a script needs no TLS");
+        let tasks = TaskTracker::new();
         let gateway = Arc::new(Gateway {
             snapshots: Snapshots::from(Arc::clone(&world.snapshot)),
             telemetry,
             wall,
-            tasks: TaskTracker::new(),
+            fetches: Fetches::anywhere(tasks.clone()),
+            tasks,
             cutoff: Cutoff::new(),
         });
         Self {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use super::build::{BuildError, Ground, Reach, World};
@@ -17,7 +18,7 @@ use super::sweep::sweep;
 use crate::admin::{Admin, Health, History, Rules, Socket, State};
 use crate::clock::{self, WallClock};
 use crate::config::{Address, Settings, Shutdown};
-use crate::gateway::{Cutoff, Gateway, Snapshots};
+use crate::gateway::{Cutoff, Fetches, Gateway, Snapshots};
 use crate::server::{Drain, Drained, Workers};
 use crate::telemetry::{CallHasher, LogControl, Metrics, MetricsError, Spans, Telemetry};
 
@@ -77,11 +78,13 @@ impl App {
         telemetry.metrics.show_tenants(world.metrics());
         telemetry.metrics.show_certificate(world.settings.listen.certificate_expiry());
         telemetry.metrics.count_start(wall.now());
+        let tasks = TaskTracker::new();
         let gateway = Arc::new(Gateway {
             snapshots: Snapshots::from(Arc::clone(&world.snapshot)),
             telemetry: Arc::clone(&telemetry),
             wall: wall.clone(),
-            tasks: TaskTracker::new(),
+            fetches: Fetches::on(Handle::current(), tasks.clone()),
+            tasks,
             cutoff: Cutoff::new(),
         });
         let health = Health::new();

@@ -27,9 +27,7 @@ impl CallId {
             return Err(InvalidCallId);
         }
         let mut bytes = [0; MAX_LEN];
-        for (to, from) in bytes.iter_mut().zip(raw) {
-            *to = *from;
-        }
+        bytes.get_mut(..raw.len()).ok_or(InvalidCallId)?.copy_from_slice(raw);
         let len = u8::try_from(raw.len()).map_err(|_| InvalidCallId)?;
         Ok(Self { len, bytes })
     }

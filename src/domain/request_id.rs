@@ -36,6 +36,11 @@ impl RequestId {
         self.0.to_str().unwrap_or_default()
     }
 
+    /// The ID as the value of `X-Request-Id`, of which nothing is left here.
+    pub fn take_header_value(&mut self) -> HeaderValue {
+        std::mem::replace(&mut self.0, HeaderValue::from_static(""))
+    }
+
     /// The ID as the value of `X-Request-Id`; a cheap clone.
     pub fn header_value(&self) -> HeaderValue {
         self.0.clone()

@@ -1,7 +1,9 @@
 //! A fetch, from boarding to landing: a task of its own, which no client's leaving ends.
 
+use std::future::Future;
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use crate::cache::{
@@ -17,6 +19,39 @@ use crate::upstream::{Ask, Connection, Failure, Fetched, Urgency};
 
 /// Bodies above this are judged off the runtime: reading 400 KB of JSON takes about 1 ms.
 const OFF_RUNTIME_BYTES: usize = 256 << 10;
+
+/// Where fetches run: all on one runtime, the threads that wait for them on another or not.
+///
+/// The connections to the upstream live where they were opened. A fetch that ends on another thread than
+/// its connection's lets the next one begin before the connection is free again, which then opens one
+/// more than there may be.
+pub struct Fetches {
+    tasks: TaskTracker,
+    runtime: Option<Handle>,
+}
+
+impl Fetches {
+    /// On this runtime, each counted in `tasks`.
+    pub fn on(runtime: Handle, tasks: TaskTracker) -> Self {
+        Self { tasks, runtime: Some(runtime) }
+    }
+
+    /// On whichever runtime asks for one, where there is only one.
+    #[cfg(any(test, feature = "bench"))]
+    pub fn anywhere(tasks: TaskTracker) -> Self {
+        Self { tasks, runtime: None }
+    }
+
+    fn spawn(&self, fetch: impl Future<Output = ()> + Send + 'static) {
+        // A task's own memory is aligned to cache lines, which glibc's allocator pays for with holes that
+        // it seldom fills: 300 bytes a fetch of this size (measured). In a box it is an ordinary piece.
+        let fetch = Box::pin(fetch);
+        match &self.runtime {
+            Some(runtime) => self.tasks.spawn_on(fetch, runtime),
+            None => self.tasks.spawn(fetch),
+        };
+    }
+}
 
 /// What a lookup concerns, taken from one configuration at one moment.
 #[derive(Clone)]
@@ -55,18 +90,18 @@ impl Errand {
     }
 
     /// Starts it for everyone who waits.
-    pub fn depart(self, pilot: Pilot, place: Place, tasks: &TaskTracker) {
-        tasks.spawn(self.run(pilot, Urgency::Foreground, Some(place)));
+    pub fn depart(self, pilot: Pilot, place: Place, fetches: &Fetches) {
+        fetches.spawn(self.run(pilot, Urgency::Foreground, Some(place)));
     }
 
     /// Starts it in the background, to renew what is stored, unless somebody is at it or the last
     /// renewal failed just now.
-    pub fn renew(self, now: Instant, tasks: &TaskTracker) {
+    pub fn renew(self, now: Instant, fetches: &Fetches) {
         let Some(entry) = self.entry.as_ref().filter(|entry| entry.renewal_is_due(now)) else { return };
         let boarded = self.subject.generation.board(&self.subject.id, Storing::Wanted, Some(entry));
         if let Boarding::Leader(pilot, _) = boarded {
             // It waits for nothing, so it needs no place among those that do.
-            tasks.spawn(self.run(pilot, Urgency::Background, None));
+            fetches.spawn(self.run(pilot, Urgency::Background, None));
         }
     }
 

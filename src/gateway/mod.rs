@@ -12,5 +12,6 @@ mod snapshot;
 mod story;
 
 pub use explain::explain;
+pub use fetch::Fetches;
 pub use snapshot::{Snapshot, Snapshots};
 pub use story::{Cutoff, Gateway};

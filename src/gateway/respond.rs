@@ -96,7 +96,6 @@ impl Asker {
             Err(refusal) => self.envelope(refusal, &record, wall),
         };
         let mut headers = self.headers;
-        headers.insert(X_REQUEST_ID, record.id.header_value());
         if let Some(story) = &record.story {
             tell_story(story, &mut headers);
         }
@@ -110,7 +109,9 @@ impl Asker {
         } else {
             body
         };
-        let mut response = Response::new(AnswerBody::new(body, record.answered(status, refused)));
+        let (id, closing) = record.answered(status, refused);
+        headers.insert(X_REQUEST_ID, id);
+        let mut response = Response::new(AnswerBody::new(body, closing));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response
@@ -170,10 +171,14 @@ impl Asker {
 /// Our member of `Cache-Status`, after those of the caches behind us.
 fn tell_story(story: &Story, headers: &mut HeaderMap) {
     let Some(ours) = header_value(|out| story.write_cache_status(out)) else { return };
-    if let Some(theirs) = headers.insert(CACHE_STATUS, ours.clone()) {
+    let Some(theirs) = headers.insert(CACHE_STATUS, ours) else { return };
+    // Seldom: there was a line of theirs, before which ours took its place.
+    if let Some(ours) = headers.get_mut(CACHE_STATUS) {
         let list = [theirs.as_bytes(), b", ", ours.as_bytes()].concat();
         // Joined from header values, so it is one.
-        headers.insert(CACHE_STATUS, HeaderValue::try_from(list).unwrap_or(ours));
+        if let Ok(list) = HeaderValue::try_from(list) {
+            *ours = list;
+        }
     }
 }
 

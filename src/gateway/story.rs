@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use super::body::AnswerBody;
-use super::fetch::{Errand, Subject};
+use super::fetch::{Errand, Fetches, Subject};
 use super::fields::Fields;
 use super::framing;
 use super::lookup::{Question, Served, Step, decide, demand, fall_back};
@@ -36,8 +36,10 @@ pub struct Gateway {
     pub telemetry: Arc<Telemetry>,
     /// For the dates in envelopes.
     pub wall: WallClock,
-    /// The fetches under way.
+    /// What goes on beside the requests.
     pub tasks: TaskTracker,
+    /// Where fetches run.
+    pub fetches: Fetches,
     /// The end of waiting.
     pub cutoff: Cutoff,
 }
@@ -181,7 +183,8 @@ impl Gateway {
             Step::Serve(served) => Ok(serve(served, record)),
             Step::Renew(served) => {
                 let entry = Some(Arc::clone(&served.entry));
-                Errand::new(subject, entry, record.id.clone(), record.trace.clone()).renew(now, &self.tasks);
+                Errand::new(subject, entry, record.id.clone(), record.trace.clone())
+                    .renew(now, &self.fetches);
                 Ok(serve(served, record))
             }
             Step::NotCached(forward) => {
@@ -222,7 +225,7 @@ impl Gateway {
                     };
                     let entry = question.entry().cloned();
                     let errand = Errand::new(subject.clone(), entry, record.id.clone(), record.trace.clone());
-                    errand.depart(pilot, place, &self.tasks);
+                    errand.depart(pilot, place, &self.fetches);
                     (passenger, false)
                 }
                 Boarding::Found(entry) => {

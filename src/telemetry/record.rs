@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-use http::{Method, StatusCode, Version};
+use http::{HeaderValue, Method, StatusCode, Version};
 
 use super::log::{CallHasher, LogControl};
 use super::metrics::Metrics;
@@ -140,9 +140,15 @@ impl Record {
         self.tally.as_ref().map_or_else(clock::now, |tally| tally.started)
     }
 
-    /// The request is answered with this status, or refused with it. `None` if it was before.
-    pub fn answered(mut self, status: StatusCode, refusal: Option<Refusal>) -> Option<Closing> {
-        self.close(status, refusal)
+    /// The request is answered with this status, or refused with it. Gives back its ID, for the answer's
+    /// head, and what closes it with the answer's end.
+    pub fn answered(
+        mut self,
+        status: StatusCode,
+        refusal: Option<Refusal>,
+    ) -> (HeaderValue, Option<Closing>) {
+        let closing = self.close(status, refusal);
+        (self.id.take_header_value(), closing)
     }
 
     /// Goes on with the client's trace, or begins one, where traces are recorded. Not before the client
