@@ -18,6 +18,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
@@ -43,6 +44,8 @@ pub struct Connector {
     timeout: Duration,
     lifetime: Duration,
     teller: Teller,
+    /// One for each connection that may be open.
+    places: Arc<Semaphore>,
 }
 
 /// How bytes reach the upstream.
@@ -128,7 +131,18 @@ impl Connector {
             timeout: settings.connect_timeout,
             lifetime: LIFETIME,
             teller: Teller::default(),
+            places: Arc::new(Semaphore::new(settings.max_connections)),
         })
+    }
+
+    /// The same with room for so many connections of its own.
+    ///
+    /// Requests are bounded elsewhere, but a connection is back in the pool only a moment after its
+    /// request has ended: the next request, which begins at once, must wait for it instead of opening
+    /// another.
+    pub(super) fn with_places(mut self, most: usize) -> Self {
+        self.places = Arc::new(Semaphore::new(most));
+        self
     }
 
     async fn open(way: Way, tls: Option<TlsConnector>, target: Uri) -> Result<Stream, Failed> {
@@ -163,10 +177,15 @@ impl Service<Uri> for Connector {
         let opening = Self::open(self.way.clone(), self.tls.clone(), target);
         let Self { timeout, lifetime, .. } = *self;
         let (teller, through) = (self.teller.clone(), self.way.leads_through());
+        let place = Arc::clone(&self.places).acquire_owned();
         Box::pin(async move {
+            let Ok(Ok(place)) = tokio::time::timeout(timeout, place).await else {
+                return Err(ConnectError::Timeout);
+            };
             let Failed(cause) = match tokio::time::timeout(timeout, opening).await {
                 Ok(Ok(stream)) => {
-                    return Ok(TokioIo::new(Watched { stream, traffic: Traffic::new(lifetime) }));
+                    let traffic = Traffic::new(lifetime);
+                    return Ok(TokioIo::new(Watched { stream, traffic, _place: place }));
                 }
                 Ok(Err(failed)) => failed,
                 Err(_) => Failed(io::Error::from(io::ErrorKind::TimedOut).into()),
@@ -256,6 +275,8 @@ impl Traffic {
 pub struct Watched {
     stream: Stream,
     traffic: Traffic,
+    /// Given back when the connection is closed.
+    _place: OwnedSemaphorePermit,
 }
 
 impl Connection for Watched {

@@ -112,16 +112,16 @@ pub struct Network {
 }
 
 impl Network {
-    /// A client with connections of its own, of which at most `max_idle` wait for a request.
-    pub fn new(connector: Connector, max_idle: usize) -> Self {
+    /// A client with connections of its own, at most so many.
+    pub fn new(connector: Connector, max_connections: usize) -> Self {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(max_idle)
+            .pool_max_idle_per_host(max_connections)
             .timer(TokioTimer::new())
             .http1_max_buf_size(MAX_HEAD_BYTES)
             .http2_max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX))
-            .build(connector);
+            .build(connector.with_places(max_connections));
         Self { client }
     }
 

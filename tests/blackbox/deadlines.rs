@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Act, Config, Gateway, Upstream, call, call_reply, reply};
+use crate::support::{Act, Config, Gateway, TOKENS, Upstream, call, call_reply, reply};
 
 fn timed(gateway: &Gateway, id: &str) -> (crate::support::Response, Duration) {
     let start = Instant::now();
@@ -174,4 +174,30 @@ fn one_slow_tenant_starves_no_other() {
     assert!(start.elapsed() < Duration::from_secs(1));
     slow.clear();
     let _ = reply;
+}
+
+#[test]
+fn no_more_connections_are_opened_than_max_connections_however_many_wait() {
+    let upstream = Upstream::scripted(|seen| {
+        let mut acts = vec![Act::Sleep(Duration::from_millis(5))];
+        acts.extend(call_reply(seen.id(), &[]));
+        acts
+    });
+    let gateway = Config::default().with("upstream", "max_connections = 8").start(&upstream);
+    std::thread::scope(|scope| {
+        for n in 0..16 {
+            let gateway = &gateway;
+            scope.spawn(move || {
+                let mut client = gateway.connect();
+                for m in 0..30 {
+                    assert_eq!(
+                        client.get(&format!("/v1/calls/call_{n}x{m}"), TOKENS[0], &[]).read().status,
+                        200
+                    );
+                }
+            });
+        }
+    });
+    let connections = upstream.connections();
+    assert!(upstream.count() == 480 && connections <= 8, "{connections}");
 }

@@ -32,7 +32,7 @@ impl Scene {
 
 fn asking(host: &str, ca: &Path) -> Config {
     let lines = format!(
-        "base_url = \"https://{host}\"\nca_file = \"{}\"\nconnect_timeout = \"1s\"\n[upstream.retry]\nmax_attempts = 1",
+        "base_url = \"https://{host}\"\nca_file = \"{}\"\nconnect_timeout = \"1s\"\nmax_connections = 1\n[upstream.retry]\nmax_attempts = 1",
         ca.display()
     );
     Config::default().with("upstream", &lines)

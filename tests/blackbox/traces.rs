@@ -74,6 +74,10 @@ fn a_miss_is_a_span_in_the_clients_trace_with_the_upstreams_below_it() {
     ] {
         assert_eq!(client.attributes[key], value, "{key}");
     }
+    let documented = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/traces.md")).unwrap();
+    for key in server.attributes.keys().chain(client.attributes.keys()) {
+        assert!(documented.contains(&format!("`{key}`")), "{key} is not documented");
+    }
     assert_eq!(server.resource["service.name"], "credira-gateway");
     assert_eq!(server.resource["service.version"], env!("CARGO_PKG_VERSION"));
     let head = collector.heads().remove(0).to_lowercase();
