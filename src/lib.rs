@@ -21,3 +21,5 @@ pub mod cli; // one file a command
 
 #[cfg(feature = "bench")]
 pub use app::bench;
+#[cfg(feature = "fuzz")]
+pub use app::fuzz;

@@ -7,7 +7,9 @@ pub mod bench;
 mod build;
 #[cfg(test)]
 mod churn;
-#[cfg(any(test, feature = "bench"))]
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
+#[cfg(any(test, feature = "bench", feature = "fuzz"))]
 mod indoors;
 mod listeners;
 #[cfg(test)]

@@ -21,6 +21,8 @@ mod stored_id;
 pub use admission::admit;
 pub use admission::{Answer, Entry, Ruling, Validators};
 pub use directives::Demand;
+#[cfg(feature = "fuzz")]
+pub use envelope::Envelope;
 pub use etag::Conditions;
 pub use flight::{Boarding, Lost, Storing};
 pub use freshness::{Exchange, Fallback, Reckoning, Verdict, judge};

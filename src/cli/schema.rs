@@ -3,5 +3,5 @@
 use super::outcome::{Exit, print};
 
 pub fn run() -> Result<(), Exit> {
-    print(&crate::config::schema())
+    print(crate::config::SCHEMA)
 }

@@ -31,7 +31,7 @@ pub use problem::{Origin, Problem, Problems};
 pub use proxy::Proxy;
 pub use raw::{AccessLog, CacheControl, LogFormat, LogLevel, RateLimitHeaders};
 pub use restart::needs_restart;
-pub use schema::schema;
+pub use schema::SCHEMA;
 pub use secret::{UpstreamKey, read_secret_file};
 pub use settings::{Address, BaseUrl, Breaker, Cache, Log, Rate, Settings, Shutdown, Tenant, Upstream};
 pub use show::Shown;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::restart::fixed_keys;
-use super::schema;
+use super::SCHEMA;
 
 /// What stands before the tables.
 const INTRODUCTION: &str = include_str!("reference.md");
@@ -17,7 +17,7 @@ const SECTIONS: [&str; 9] =
 
 /// The whole page.
 fn reference() -> String {
-    let schema: Value = serde_json::from_str(&schema()).unwrap();
+    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
     let reference = Reference { schema: &schema };
     let properties = schema["properties"].as_object().unwrap();
     assert_eq!(properties.len(), SECTIONS.len(), "a section is missing");

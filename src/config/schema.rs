@@ -1,13 +1,33 @@
-//! The JSON Schema of the configuration file, made from the types that it is read into.
-
-use super::raw;
+//! The JSON Schema of the configuration file. A test makes it from the types that the file is read into;
+//! the program carries what was made, so that it need not make it again at every start.
 
 /// The schema as pretty JSON, with a final newline.
-pub fn schema() -> String {
-    let mut schema = schemars::schema_for!(raw::Config);
-    let defaults = serde_json::json!({ "$comment": "Made by `credira-gateway schema`." });
-    if let (Some(object), serde_json::Value::Object(extra)) = (schema.as_object_mut(), defaults) {
-        object.extend(extra);
+pub const SCHEMA: &str = include_str!("../../config/gateway.schema.json");
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::raw;
+    use super::*;
+
+    fn made() -> String {
+        let mut schema = schemars::schema_for!(raw::Config).to_value();
+        let object = schema.as_object_mut().unwrap();
+        object.insert("$comment".into(), json!("Made by `credira-gateway schema`."));
+        serde_json::to_string_pretty::<Value>(&schema).unwrap() + "\n"
     }
-    serde_json::to_string_pretty(&schema).map(|text| text + "\n").unwrap_or_default()
+
+    /// `UPDATE=1 cargo test --lib schema` writes the file anew.
+    #[test]
+    fn the_schema_is_made_from_the_types() {
+        let made = made();
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/config/gateway.schema.json"), &made).unwrap();
+        }
+        assert!(
+            SCHEMA == made,
+            "config/gateway.schema.json differs; UPDATE=1 cargo test --lib schema writes it anew"
+        );
+    }
 }

@@ -1,12 +1,12 @@
 //! The schema as a tree of shapes: which keys a table knows and what each may hold. It turns the
-//! schema made from the raw types into something that a document can be held against, problem by
+//! schema into something that a document can be held against, problem by
 //! problem, where serde would stop at the first.
 
 use serde_json::{Map, Number, Value as Json};
 
 use super::document::{Field, Node, Value};
 use super::problem::Problem;
-use super::raw;
+use super::schema::SCHEMA;
 use super::units::{Size, Span};
 
 /// What a value may be.
@@ -68,7 +68,7 @@ impl Table {
 impl Shape {
     /// The shape of the whole file.
     pub fn of_config() -> Self {
-        let schema = schemars::schema_for!(raw::Config).to_value();
+        let schema = serde_json::from_str(SCHEMA).unwrap_or_default();
         Self::read(&schema, &schema)
     }
 

@@ -23,5 +23,7 @@ pub use drain::{Drain, Drained};
 pub use inherited::Inherited;
 pub use listener::{Listener, Peer};
 pub use patience::Timeouts;
+#[cfg(feature = "fuzz")]
+pub use request_line::RequestLines;
 pub use tls::server_config;
 pub use workers::Workers;
