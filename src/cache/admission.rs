@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{AGE, CACHE_CONTROL, CONTENT_ENCODING, ETAG, LAST_MODIFIED, VARY};
+use http::header::{AGE, CACHE_CONTROL, CONTENT_ENCODING, DATE, ETAG, LAST_MODIFIED, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::envelope::{Envelope, is_error, is_object};
@@ -235,8 +235,11 @@ fn varies_by_all(headers: &HeaderMap) -> bool {
     members.into_iter().any(|member| member.trim_ascii() == b"*")
 }
 
-/// The time of receipt, for a response without a date.
+/// The response's date, or the time of receipt for one that has none.
 fn date(answer: &Answer) -> HeaderValue {
+    if let Some(date) = answer.headers.get(DATE) {
+        return date.clone();
+    }
     let text = httpdate::fmt_http_date(answer.exchange.received_at.into());
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"))
 }

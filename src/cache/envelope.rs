@@ -102,6 +102,11 @@ pub fn is_error(body: &[u8]) -> bool {
 /// surrogates that have no partner.
 fn within_limits(text: &str) -> bool {
     let mut rest = text.as_bytes();
+    // Nearly always: no escapes, and fewer brackets than may nest.
+    let opening = rest.iter().filter(|byte| matches!(byte, b'{' | b'[')).count();
+    if opening <= MAX_DEPTH as usize && memchr::memchr(b'\\', rest).is_none() {
+        return true;
+    }
     let mut depth = 0_u32;
     while let Some((byte, after)) = rest.split_first() {
         rest = after;
@@ -201,18 +206,26 @@ impl<'a> Scalar<'a> {
 
 /// The keys of one object, to notice the second of a kind. Calls have 25 keys; beyond a few dozen
 /// a hash set takes over, so that a body of a million keys costs no square.
-#[derive(Default)]
 struct Keys<'a> {
     few: Vec<Cow<'a, str>>,
     many: HashSet<Cow<'a, str>>,
+    /// A bit for each kind of key that was there; most keys are the first of their kind.
+    kinds: u64,
 }
 
 impl<'a> Keys<'a> {
     const FEW: usize = 48;
 
+    fn new() -> Self {
+        Self { few: Vec::with_capacity(32), many: HashSet::new(), kinds: 0 }
+    }
+
     /// Whether the key was there before.
     fn has_seen(&mut self, key: Cow<'a, str>) -> bool {
-        if self.few.contains(&key) || self.many.contains(&key) {
+        let kind = 1 << (Self::mix(key.as_bytes()) % 64);
+        let known_kind = self.kinds & kind != 0;
+        self.kinds |= kind;
+        if known_kind && (self.few.contains(&key) || self.many.contains(&key)) {
             return true;
         }
         if self.few.len() < Self::FEW {
@@ -221,6 +234,14 @@ impl<'a> Keys<'a> {
             self.many.insert(key);
         }
         false
+    }
+
+    /// Of length and ends alone: these tell a call's keys apart well enough.
+    fn mix(key: &[u8]) -> u64 {
+        let end = |byte: Option<&u8>| byte.map_or(0, |byte| u64::from(*byte));
+        (key.len() as u64).wrapping_mul(7)
+            ^ end(key.first()).wrapping_mul(3)
+            ^ end(key.last()).wrapping_mul(29)
     }
 }
 
@@ -248,7 +269,7 @@ impl<'de> Deserialize<'de> for Outer<'de> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Outer<'de>, A::Error> {
                 let mut outer = Outer::default();
-                let mut keys = Keys::default();
+                let mut keys = Keys::new();
                 while let Some(Key(key)) = map.next_key()? {
                     match key.as_ref() {
                         "data" => {
@@ -281,7 +302,7 @@ impl<'de> Deserialize<'de> for Call<'de> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Call<'de>, A::Error> {
                 let mut call = Call::default();
-                let mut keys = Keys::default();
+                let mut keys = Keys::new();
                 while let Some(Key(key)) = map.next_key()? {
                     let is_id = key == "id";
                     match key.as_ref() {

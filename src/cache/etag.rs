@@ -5,12 +5,13 @@ use http::{HeaderMap, HeaderValue};
 use sha2::{Digest, Sha256};
 
 use super::directives::members;
+use crate::domain::hex;
 
 /// The entity tag of a call for which the upstream gives none: weak, and made of the bytes of `data`
 /// alone, so that an answer of which only `meta` changed keeps it, in every process.
 pub fn generated(data: &[u8]) -> HeaderValue {
     let digest = Sha256::digest(data);
-    let digits: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let digits = hex(digest.get(..16).unwrap_or_default());
     // Hexadecimal digits always make a header value.
     HeaderValue::try_from(format!("W/\"{digits}\"")).unwrap_or_else(|_| HeaderValue::from_static("W/\"\""))
 }

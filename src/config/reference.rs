@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::restart::fixed_keys;
 use super::SCHEMA;
+use super::restart::fixed_keys;
 
 /// What stands before the tables.
 const INTRODUCTION: &str = include_str!("reference.md");

@@ -6,16 +6,13 @@ pub const SCHEMA: &str = include_str!("../../config/gateway.schema.json");
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-
     use super::super::raw;
     use super::*;
 
     fn made() -> String {
-        let mut schema = schemars::schema_for!(raw::Config).to_value();
-        let object = schema.as_object_mut().unwrap();
-        object.insert("$comment".into(), json!("Made by `credira-gateway schema`."));
-        serde_json::to_string_pretty::<Value>(&schema).unwrap() + "\n"
+        let mut schema = schemars::schema_for!(raw::Config);
+        schema.insert("$comment".into(), "Made by `credira-gateway schema`.".into());
+        serde_json::to_string_pretty(&schema).unwrap() + "\n"
     }
 
     /// `UPDATE=1 cargo test --lib schema` writes the file anew.
@@ -23,7 +20,8 @@ mod tests {
     fn the_schema_is_made_from_the_types() {
         let made = made();
         if std::env::var_os("UPDATE").is_some() {
-            std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/config/gateway.schema.json"), &made).unwrap();
+            std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/config/gateway.schema.json"), &made)
+                .unwrap();
         }
         assert!(
             SCHEMA == made,

@@ -7,6 +7,7 @@
 mod call_id;
 mod envelope;
 mod header_text;
+mod hex;
 mod outcome;
 mod refusal;
 mod request_id;
@@ -17,6 +18,7 @@ mod token;
 pub use call_id::CallId;
 pub use envelope::error_envelope;
 pub use header_text::{header_value, put_decimal};
+pub use hex::hex;
 pub use outcome::{Forward, Landing, NotStored, Outcome, StaleReason, Story};
 pub use refusal::{Framing, Refusal, is_failure};
 pub use request_id::RequestId;

@@ -4,6 +4,8 @@ use std::hash::{Hash, Hasher};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::hex;
+
 /// The longest bearer token that is looked at.
 pub const MAX_TOKEN_BYTES: usize = 512;
 
@@ -51,7 +53,7 @@ impl TokenHash {
 
     /// The 64 lower-case digits that the configuration's `token_sha256` takes.
     pub fn to_hex(self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&self.0)
     }
 }
 

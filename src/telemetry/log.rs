@@ -15,7 +15,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use crate::config::{Log, LogFormat, LogLevel};
-use crate::domain::CallId;
+use crate::domain::{CallId, hex};
 
 /// Only the program's own events are written, whatever `RUST_LOG` says: what libraries trace may
 /// hold the bytes of headers and bodies.
@@ -158,7 +158,7 @@ impl CallHasher {
     /// 16 hexadecimal digits.
     pub fn digest(&self, id: &CallId) -> String {
         let digest = Sha256::new().chain_update(self.key).chain_update(id.as_bytes()).finalize();
-        digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        hex(digest.get(..8).unwrap_or_default())
     }
 }
 
