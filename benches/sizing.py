@@ -32,7 +32,7 @@ def token(number):
 
 
 class Upstream(asyncio.Protocol):
-    """Answers any lookup with a completed call, padded to the size that its ID begins with."""
+    """Answers any lookup with a completed call, padded to the size that its ID names."""
 
     def connection_made(self, transport):
         self.transport, self.unread = transport, b""
@@ -42,7 +42,7 @@ class Upstream(asyncio.Protocol):
         while b"\r\n\r\n" in self.unread:
             head, self.unread = self.unread.split(b"\r\n\r\n", 1)
             call = head.split(b" ", 2)[1].rsplit(b"/", 1)[1].decode()
-            body = envelope(call, int(call.split("-")[0]))
+            body = envelope(call, int(call[len("call_"):].split("x")[0]))
             self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
                                  % (len(body), body))
 
@@ -83,7 +83,7 @@ class Gateway:
                 f'[[tenants]]\nname = "t{number}"\nupstream_key = {{ value = "key-{number}" }}\n'
                 f'token_sha256 = ["{hashlib.sha256(token(number).encode()).hexdigest()}"]\n'
                 'rate_limit = { per_second = 1000000, burst = 1000000 }\n'
-                'cache = { max_bytes = "1GiB" }\n' for number in range(tenants)))
+                'cache_max_bytes = "1GiB"\n' for number in range(tenants)))
         log = open(Path(self.folder.name) / "log", "w+")
         self.process = subprocess.Popen([program, "serve", "--config", configuration], stderr=log)
         self.port = None
@@ -138,34 +138,34 @@ def received(client):
 def per_entry(program, upstream, size, count):
     with Gateway(program, upstream) as gateway:
         client = gateway.connect()
-        ask(client, f"{size}-warm")
+        ask(client, f"call_{size}xwarm")
         before = gateway.memory()
         for number in range(count):
-            ask(client, f"{size}-{number:08}")
+            ask(client, f"call_{size}x{number:08}")
         return (gateway.memory() - before) / count
 
 
 def per_connection(program, upstream):
     with Gateway(program, upstream) as gateway:
         first = gateway.connect()
-        ask(first, "1270-warm")
+        ask(first, "call_1270xwarm")
         before = gateway.memory()
         clients = [gateway.connect() for _ in range(CONNECTIONS)]
         for client in clients:
-            ask(client, "1270-warm")
+            ask(client, "call_1270xwarm")
         return (gateway.memory() - before) / CONNECTIONS
 
 
 def per_tenant(program, upstream):
     with Gateway(program, upstream) as gateway:
-        ask(gateway.connect(), "1270-warm")
+        ask(gateway.connect(), "call_1270xwarm")
         one = gateway.memory()
     with Gateway(program, upstream, TENANTS + 1) as gateway:
         client = gateway.connect()
-        ask(client, "1270-warm")
+        ask(client, "call_1270xwarm")
         unused = gateway.memory()
         for number in range(1, TENANTS + 1):
-            ask(client, "1270-warm", number)
+            ask(client, "call_1270xwarm", number)
         return (unused - one) / TENANTS, (gateway.memory() - unused) / TENANTS
 
 
