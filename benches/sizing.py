@@ -74,7 +74,7 @@ def serve_upstream():
 class Gateway:
     """A process of its own, and the address it listens on."""
 
-    def __init__(self, program, upstream, tenants=1):
+    def __init__(self, program, upstream, tenants=1, cache="1GiB"):
         self.folder = tempfile.TemporaryDirectory(prefix="sizing-")
         configuration = Path(self.folder.name) / "gateway.toml"
         configuration.write_text(
@@ -83,7 +83,7 @@ class Gateway:
                 f'[[tenants]]\nname = "t{number}"\nupstream_key = {{ value = "key-{number}" }}\n'
                 f'token_sha256 = ["{hashlib.sha256(token(number).encode()).hexdigest()}"]\n'
                 'rate_limit = { per_second = 1000000, burst = 1000000 }\n'
-                'cache_max_bytes = "1GiB"\n' for number in range(tenants)))
+                f'cache_max_bytes = "{cache}"\n' for number in range(tenants)))
         log = open(Path(self.folder.name) / "log", "w+")
         self.process = subprocess.Popen([program, "serve", "--config", configuration], stderr=log)
         self.port = None
@@ -145,6 +145,18 @@ def per_entry(program, upstream, size, count):
         return (gateway.memory() - before) / count
 
 
+def full(program, upstream):
+    """Growth per byte of `cache_max_bytes`, once twice as much was stored as there is room for."""
+    room = 64 << 20
+    with Gateway(program, upstream, cache=f"{room}B") as gateway:
+        client = gateway.connect()
+        ask(client, "call_1270xwarm")
+        before = gateway.memory()
+        for number in range(2 * room // 1_800):
+            ask(client, f"call_1270x{number:08}")
+        return (gateway.memory() - before) / room
+
+
 def per_connection(program, upstream):
     with Gateway(program, upstream) as gateway:
         first = gateway.connect()
@@ -180,6 +192,7 @@ def main():
     for size, count in BODIES:
         bytes_each = per_entry(program, upstream, size, count)
         print(f"| {size} | {bytes_each:.0f} | {bytes_each - size:.0f} |", flush=True)
+    print(f"a full cache of 1270-byte bodies: {full(program, upstream):.2f} of cache_max_bytes")
     print(f"a connection that has asked and is kept: {per_connection(program, upstream):.0f} bytes")
     unused, used = per_tenant(program, upstream)
     print(f"a tenant: {unused:.0f} bytes, and {used:.0f} more once it has asked, with one call stored")
