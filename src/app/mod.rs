@@ -9,7 +9,7 @@ mod build;
 mod churn;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
-#[cfg(any(test, feature = "bench", feature = "fuzz"))]
+#[cfg(any(test, feature = "bench"))]
 mod indoors;
 mod listeners;
 #[cfg(test)]
