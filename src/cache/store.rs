@@ -25,6 +25,9 @@ const OVERHEAD_BYTES: usize = 640;
 /// Remembered 404s in one store: a client that makes up IDs must not push calls out.
 const MAX_MISSING: u64 = 10_000;
 
+/// A store of fewer entries is freed where it is dropped: that takes less than a millisecond.
+const FREED_AT_ONCE: u64 = 1_000;
+
 /// One tenant's entries.
 pub struct Store {
     cache: Cache<StoredId, Arc<Entry>, FxBuildHasher>,
@@ -85,13 +88,22 @@ impl Store {
     }
 }
 
-/// A store may hold millions of entries: freeing them takes long, so it is done off the runtime.
+/// A store may hold millions of entries, and freeing them takes long. A thread of its own does that, and
+/// only while no other wants the processor: on one core, callers would else wait for it.
 impl Drop for Store {
     fn drop(&mut self) {
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let cache = self.cache.clone();
-            drop(runtime.spawn_blocking(move || drop(cache)));
+        if self.cache.entry_count() < FREED_AT_ONCE {
+            return;
         }
+        let cache = self.cache.clone();
+        let thread = std::thread::Builder::new().name("cache-drop".into());
+        let free = move || {
+            // On Linux this is about the thread, and lowering is always allowed; if not, it is done at once.
+            let _ = rustix::process::nice(19);
+            drop(cache);
+        };
+        // Where there is no thread to be had, the closure goes, and the cache with it.
+        let _ = thread.spawn(free);
     }
 }
 
