@@ -6,14 +6,13 @@ pub const TEXT: &str = include_str!("../../config/openapi.yaml");
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::time::Duration;
 
     use yaml_rust2::{Yaml, YamlLoader};
 
     use super::*;
     use crate::admin::refusal::Refused;
     use crate::admin::route;
-    use crate::domain::{Framing, NotStored, Outcome, Refusal};
+    use crate::domain::{NotStored, Outcome, Refusal};
     use crate::telemetry::Eviction;
 
     fn document() -> Yaml {
@@ -72,66 +71,14 @@ mod tests {
         let admin = at(&document, &["components", "schemas", "AdminErrorCode", "enum"]);
         assert_eq!(words(&admin), set(Refused::ALL.map(Refused::code)));
         let data = at(&document, &["components", "schemas", "GatewayErrorCode", "enum"]);
-        assert_eq!(words(&data), set(refusals().iter().map(Refusal::code)));
+        assert_eq!(words(&data), set(Refusal::one_of_each().iter().map(Refusal::code)));
         let answers = at(&document, &["paths", "/v1/calls/{id}", "get", "responses"]);
-        for refusal in refusals() {
+        for refusal in Refusal::one_of_each() {
             let answer = &answers[refusal.status().as_str()];
             assert!(!answer.is_badvalue(), "{}", refusal.status());
             let told = answer["description"].as_str().unwrap();
             // A 404 for a path is no answer of a described one.
             assert!(told.contains(refusal.code()), "{} {}: {told}", refusal.status(), refusal.code());
-        }
-    }
-
-    /// One of each; a new one has to be added, for [`place`] names them all.
-    fn refusals() -> Vec<Refusal> {
-        let retry_after = Duration::from_secs(1);
-        let all = vec![
-            Refusal::Framing(Framing::Host),
-            Refusal::Expectation,
-            Refusal::Unauthorized,
-            Refusal::TenantLimit { retry_after },
-            Refusal::NoRoute,
-            Refusal::Method,
-            Refusal::Query,
-            Refusal::CallIdFormat,
-            Refusal::UpstreamBudget { retry_after },
-            Refusal::UpstreamPaused { retry_after },
-            Refusal::UpstreamUnavailable { retry_after },
-            Refusal::NotCached,
-            Refusal::UpstreamStatus(http::StatusCode::BAD_GATEWAY),
-            Refusal::Overloaded,
-            Refusal::ShuttingDown,
-            Refusal::UpstreamTimeout,
-            Refusal::UpstreamFailed,
-            Refusal::UpstreamKeyRejected,
-            Refusal::Internal,
-        ];
-        assert!(all.iter().map(place).eq(0..all.len()));
-        all
-    }
-
-    fn place(refusal: &Refusal) -> usize {
-        match refusal {
-            Refusal::Framing(_) => 0,
-            Refusal::Expectation => 1,
-            Refusal::Unauthorized => 2,
-            Refusal::TenantLimit { .. } => 3,
-            Refusal::NoRoute => 4,
-            Refusal::Method => 5,
-            Refusal::Query => 6,
-            Refusal::CallIdFormat => 7,
-            Refusal::UpstreamBudget { .. } => 8,
-            Refusal::UpstreamPaused { .. } => 9,
-            Refusal::UpstreamUnavailable { .. } => 10,
-            Refusal::NotCached => 11,
-            Refusal::UpstreamStatus(_) => 12,
-            Refusal::Overloaded => 13,
-            Refusal::ShuttingDown => 14,
-            Refusal::UpstreamTimeout => 15,
-            Refusal::UpstreamFailed => 16,
-            Refusal::UpstreamKeyRejected => 17,
-            Refusal::Internal => 18,
         }
     }
 

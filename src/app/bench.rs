@@ -17,7 +17,7 @@ use crate::domain::CallId;
 use crate::upstream::{Bounds, Connection, Exchanging, Received, Transport};
 
 /// The token of the tenant that [`gateway`] knows.
-pub const TOKEN: &str = "a-token-of-the-benches-0123456789abcdef";
+const TOKEN: &str = "a-token-of-the-benches-0123456789abcdef";
 
 /// What every bench is configured with: one tenant, with a rate limit that is told and never reached.
 fn configuration() -> String {
@@ -29,7 +29,7 @@ fn configuration() -> String {
 }
 
 /// A gateway whose upstream answers every path at once with what `call` makes of it.
-pub fn gateway(call: fn(&str) -> String) -> Indoors {
+fn gateway(call: fn(&str) -> String) -> Indoors {
     Indoors::new(&configuration(), Arc::new(Canned(call)), WallClock::system())
 }
 
