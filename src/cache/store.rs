@@ -28,10 +28,14 @@ const MAX_MISSING: u64 = 10_000;
 /// A store of fewer entries is freed where it is dropped: that takes less than a millisecond.
 const FREED_AT_ONCE: u64 = 1_000;
 
+type Entries = Cache<StoredId, Arc<Entry>, FxBuildHasher>;
+
 /// One tenant's entries.
 pub struct Store {
-    cache: Cache<StoredId, Arc<Entry>, FxBuildHasher>,
+    cache: Entries,
     missing: Arc<AtomicU64>,
+    /// Dropped after `cache`, since it stands after it.
+    _last: LastHold,
 }
 
 impl Store {
@@ -52,7 +56,8 @@ impl Store {
             .weigher(|_, entry: &Arc<Entry>| u32::try_from(weight(entry)).unwrap_or(u32::MAX))
             .eviction_listener(listener)
             .build_with_hasher(FxBuildHasher);
-        Self { cache, missing }
+        let last = LastHold(Some(cache.clone()));
+        Self { cache, missing, _last: last }
     }
 
     /// The entry of a call.
@@ -88,21 +93,24 @@ impl Store {
     }
 }
 
-/// A store may hold millions of entries, and freeing them takes long. A thread of its own does that, and
-/// only while no other wants the processor: on one core, callers would else wait for it.
-impl Drop for Store {
+/// The last hold on a store's entries: it frees them.
+///
+/// There may be millions, and freeing them takes long. A thread of its own does that, and only while no
+/// other wants the processor: on one core, callers would else wait for it.
+struct LastHold(Option<Entries>);
+
+impl Drop for LastHold {
     fn drop(&mut self) {
-        if self.cache.entry_count() < FREED_AT_ONCE {
+        let Some(entries) = self.0.take().filter(|entries| entries.entry_count() >= FREED_AT_ONCE) else {
             return;
-        }
-        let cache = self.cache.clone();
+        };
         let thread = std::thread::Builder::new().name("cache-drop".into());
         let free = move || {
             // On Linux this is about the thread, and lowering is always allowed; if not, it is done at once.
             let _ = rustix::process::nice(19);
-            drop(cache);
+            drop(entries);
         };
-        // Where there is no thread to be had, the closure goes, and the cache with it.
+        // Where there is no thread to be had, the closure goes, and the entries with it.
         let _ = thread.spawn(free);
     }
 }
