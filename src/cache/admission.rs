@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::envelope::{Envelope, is_error, is_object};
 use super::etag;
+use super::freeing::freed_one;
 use super::freshness::{Exchange, Facts, Kind, Reckoning};
 use super::head::{self, Fields};
 use super::renewals::Renewals;
@@ -39,6 +40,12 @@ pub struct Entry {
     pub facts: Facts,
     /// How its renewals went.
     renewals: Renewals,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        freed_one();
+    }
 }
 
 /// What becomes of an answer.

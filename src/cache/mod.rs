@@ -7,6 +7,7 @@ mod directives;
 mod envelope;
 mod etag;
 mod flight;
+mod freeing;
 mod freshness;
 mod generation;
 mod head;

@@ -12,6 +12,7 @@ use moka::sync::Cache;
 use rustc_hash::FxBuildHasher;
 
 use super::admission::Entry;
+use super::freeing::free_apart;
 use super::stored_id::StoredId;
 use crate::clock::Instant;
 use crate::config::Cache as Policy;
@@ -93,25 +94,14 @@ impl Store {
     }
 }
 
-/// The last hold on a store's entries: it frees them.
-///
-/// There may be millions, and freeing them takes long. A thread of its own does that, and only while no
-/// other wants the processor: on one core, callers would else wait for it.
+/// The last hold on a store's entries: it frees them, and where there may be millions, apart.
 struct LastHold(Option<Entries>);
 
 impl Drop for LastHold {
     fn drop(&mut self) {
-        let Some(entries) = self.0.take().filter(|entries| entries.entry_count() >= FREED_AT_ONCE) else {
-            return;
-        };
-        let thread = std::thread::Builder::new().name("cache-drop".into());
-        let free = move || {
-            // On Linux this is about the thread, and lowering is always allowed; if not, it is done at once.
-            let _ = rustix::process::nice(19);
-            drop(entries);
-        };
-        // Where there is no thread to be had, the closure goes, and the entries with it.
-        let _ = thread.spawn(free);
+        if let Some(entries) = self.0.take().filter(|entries| entries.entry_count() >= FREED_AT_ONCE) {
+            free_apart(entries);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 
+use super::freeing::freed_one;
 use crate::domain::CallId;
 
 /// Bytes that are kept in place.
@@ -43,6 +44,12 @@ impl StoredId {
 impl Borrow<[u8]> for StoredId {
     fn borrow(&self) -> &[u8] {
         self.as_bytes()
+    }
+}
+
+impl Drop for StoredId {
+    fn drop(&mut self) {
+        freed_one();
     }
 }
 
