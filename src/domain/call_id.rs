@@ -1,8 +1,11 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
+use super::Alphabet;
+
 const PREFIX: &[u8] = b"call_";
 const MAX_SUFFIX: usize = 64;
+static ALPHABET: Alphabet = Alphabet::alphanumeric_and(b"");
 const MAX_LEN: usize = PREFIX.len() + MAX_SUFFIX;
 
 /// The ID of one call: `^call_[A-Za-z0-9]{1,64}$`, compared byte for byte.
@@ -23,7 +26,7 @@ impl CallId {
     /// Reads the raw bytes of one path segment, before any percent-decoding.
     pub fn parse(raw: &[u8]) -> Result<Self, InvalidCallId> {
         let suffix = raw.strip_prefix(PREFIX).ok_or(InvalidCallId)?;
-        if suffix.is_empty() || suffix.len() > MAX_SUFFIX || !suffix.iter().all(u8::is_ascii_alphanumeric) {
+        if suffix.is_empty() || suffix.len() > MAX_SUFFIX || !ALPHABET.spells(suffix) {
             return Err(InvalidCallId);
         }
         let mut bytes = [0; MAX_LEN];

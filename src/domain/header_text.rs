@@ -5,15 +5,29 @@ use std::cell::RefCell;
 use bytes::{BufMut, BytesMut};
 use http::HeaderValue;
 
-/// Bytes that values are cut from: room for some forty answers' worth. A chunk is used again once no
-/// value of it is left, which is soon, since values go with their answer's head.
+/// Bytes that values are cut from: room for some forty answers' worth.
 const CHUNK_BYTES: usize = 4096;
+
+/// More than all values of an answer take.
+const ANSWER: usize = 1024;
 
 /// The longest value that is cut from a chunk.
 const LONGEST: usize = 512;
 
 thread_local! {
     static CHUNK: RefCell<BytesMut> = RefCell::new(BytesMut::new());
+}
+
+/// Makes sure that there is room for an answer's values. Called when a request begins, when those of the
+/// answers before are mostly gone: a chunk of which no value is left is used again.
+pub fn make_room_for_values() {
+    CHUNK.with(|chunk| {
+        if let Ok(mut chunk) = chunk.try_borrow_mut()
+            && chunk.capacity() < ANSWER
+        {
+            chunk.reserve(CHUNK_BYTES);
+        }
+    });
 }
 
 /// The header value that `write` appends, of at most 512 bytes. `None` if it is longer, or has bytes

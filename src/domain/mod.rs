@@ -4,6 +4,7 @@
 //!
 //! Knows no sockets, caches, clocks or configuration.
 
+mod alphabet;
 mod call_id;
 mod envelope;
 mod header_text;
@@ -15,9 +16,10 @@ mod route;
 mod tenant_name;
 mod token;
 
+pub use alphabet::Alphabet;
 pub use call_id::CallId;
 pub use envelope::error_envelope;
-pub use header_text::{header_value, put_decimal};
+pub use header_text::{header_value, make_room_for_values, put_decimal};
 pub use hex::hex;
 pub use outcome::{Forward, Landing, NotStored, Outcome, StaleReason, Story};
 pub use refusal::{Framing, Refusal, is_failure};

@@ -3,9 +3,11 @@ use std::fmt;
 use bytes::BufMut;
 use http::HeaderValue;
 
+use super::Alphabet;
 use super::header_text::header_value;
 
 const MAX_LEN: usize = 128;
+static PLAIN: Alphabet = Alphabet::alphanumeric_and(b"._-");
 
 /// What names one request in headers, logs and envelopes: `^[A-Za-z0-9._-]{1,128}$`, the client's
 /// own where it has that form, else a new one of 32 hexadecimal digits.
@@ -16,18 +18,17 @@ impl RequestId {
     /// The client's ID, if its grammar lets it into our logs and the upstream's.
     pub fn accept(given: &HeaderValue) -> Option<Self> {
         let bytes = given.as_bytes();
-        let plain = bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
-        (plain && (1..=MAX_LEN).contains(&bytes.len())).then(|| Self(given.clone()))
+        ((1..=MAX_LEN).contains(&bytes.len()) && PLAIN.spells(bytes)).then(|| Self(given.clone()))
     }
 
     /// A new ID of 128 random bits. It names a request and guards nothing, so `random` need not be
     /// unpredictable.
     pub fn from_random(random: u128) -> Self {
-        let value = header_value(|out| {
-            for place in 0..4 {
-                out.put_slice(&digits((random >> (32 * place)) as u32));
-            }
-        });
+        let mut text = [0; 32];
+        for (place, eight) in text.as_chunks_mut().0.iter_mut().enumerate() {
+            *eight = digits((random >> (32 * place)) as u32);
+        }
+        let value = header_value(|out| out.put_slice(&text));
         Self(value.unwrap_or_else(|| HeaderValue::from_static("0")))
     }
 

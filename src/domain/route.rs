@@ -1,5 +1,6 @@
 use http::{Method, Uri};
 
+use super::call_id::InvalidCallId;
 use super::{CallId, Refusal};
 
 /// What a request asks for, once all of it that routes was accepted.
@@ -52,12 +53,16 @@ pub fn route(method: &Method, target: &Uri) -> (RouteLabel, Result<Lookup, Refus
     if everywhere || (*method == Method::OPTIONS && path == "*") {
         return (RouteLabel::None, Err(Refusal::Method));
     }
-    let segment = path.strip_prefix("/v1/calls/").filter(|rest| !rest.is_empty() && !rest.contains('/'));
-    let Some(segment) = segment else { return (RouteLabel::None, Err(Refusal::NoRoute)) };
-    (RouteLabel::Call, call(method, target, segment))
+    let segment = path.strip_prefix("/v1/calls/").unwrap_or_default();
+    let id = CallId::parse(segment.as_bytes());
+    // What is an ID is one segment.
+    if id.is_err() && (segment.is_empty() || segment.contains('/')) {
+        return (RouteLabel::None, Err(Refusal::NoRoute));
+    }
+    (RouteLabel::Call, call(method, target, id))
 }
 
-fn call(method: &Method, target: &Uri, segment: &str) -> Result<Lookup, Refusal> {
+fn call(method: &Method, target: &Uri, id: Result<CallId, InvalidCallId>) -> Result<Lookup, Refusal> {
     let wants = match *method {
         Method::GET => Wants::Body,
         Method::HEAD => Wants::Head,
@@ -67,8 +72,7 @@ fn call(method: &Method, target: &Uri, segment: &str) -> Result<Lookup, Refusal>
     if target.query().is_some() {
         return Err(Refusal::Query);
     }
-    let id = CallId::parse(segment.as_bytes()).map_err(|_| Refusal::CallIdFormat)?;
-    Ok(Lookup { id, wants })
+    Ok(Lookup { id: id.map_err(|InvalidCallId| Refusal::CallIdFormat)?, wants })
 }
 
 /// The method as it may appear in logs: one of the registered ones, else `_OTHER`, as

@@ -4,7 +4,7 @@ use std::hash::{Hash, Hasher};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::hex;
+use super::{Alphabet, hex};
 
 /// The longest bearer token that is looked at.
 pub const MAX_TOKEN_BYTES: usize = 512;
@@ -88,22 +88,11 @@ impl fmt::Debug for TokenHash {
 pub fn is_token68(bytes: &[u8]) -> bool {
     let body = bytes.iter().rposition(|b| *b != b'=').map_or(0, |last| last + 1);
     let body = bytes.get(..body).unwrap_or_default();
-    let is_char = |b: &u8| TOKEN_CHARS.get(usize::from(*b)).is_some_and(|is| *is);
-    // All of them are looked at: that is two loads and an addition each, and no jump.
-    !body.is_empty() && body.iter().fold(true, |so_far, b| so_far & is_char(b))
+    !body.is_empty() && TOKEN68.spells(body)
 }
 
-/// Which bytes may stand in a `token68` before its `=`s.
-static TOKEN_CHARS: [bool; 256] = {
-    let mut is_char = [false; 256];
-    let (mut byte, mut rest): (u8, &mut [bool]) = (0, &mut is_char);
-    while let [first, others @ ..] = rest {
-        *first = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
-        byte = byte.wrapping_add(1);
-        rest = others;
-    }
-    is_char
-};
+/// What may stand in a `token68` before its `=`s.
+static TOKEN68: Alphabet = Alphabet::alphanumeric_and(b"-._~+/");
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use http::{HeaderValue, Request, Version};
 use http_body::Body;
 
 use super::fields::Fields;
-use crate::domain::{Framing, Refusal};
+use crate::domain::{Alphabet, Framing, Refusal};
 
 /// Checks a request's framing.
 pub fn check<B: Body>(request: &Request<B>, fields: &Fields<'_>) -> Result<(), Refusal> {
@@ -25,14 +25,11 @@ pub fn check<B: Body>(request: &Request<B>, fields: &Fields<'_>) -> Result<(), R
     Ok(())
 }
 
-/// The characters of `uri-host [ ":" port ]` (RFC 3986 section 3.2), at least one of them.
+/// The characters of `uri-host [ ":" port ]` (RFC 3986 section 3.2).
+static HOST: Alphabet = Alphabet::alphanumeric_and(b".-_~:[]%!$&'()*+,;=");
+
 fn is_host(host: &[u8]) -> bool {
-    let allowed = |b: &u8| {
-        b.is_ascii_alphanumeric()
-            || matches!(b, b'.' | b'-' | b'_' | b'~' | b':' | b'[' | b']' | b'%')
-            || matches!(b, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
-    };
-    !host.is_empty() && host.iter().all(allowed)
+    !host.is_empty() && HOST.spells(host)
 }
 
 #[cfg(test)]

@@ -20,6 +20,10 @@ use crate::tenant::LimitState;
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
+/// Fields for which an answer's map has room: more than any answer has, since a map that is nearly full
+/// takes a tenth longer to fill.
+const ROOM: usize = 20;
+
 /// What a 304 carries of the reply it stands for (RFC 9110 section 15.4.5).
 const IN_304: [HeaderName; 9] =
     [CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, VARY, VIA, CACHE_STATUS, X_REQUEST_ID];
@@ -88,18 +92,25 @@ impl Asker {
         Self { method: head.method, version: head.version, conditions, headers }
     }
 
-    /// Writes the answer, and gives its record over to its body.
-    pub fn write(mut self, answer: Answer, record: Record, wall: &WallClock) -> Response<AnswerBody> {
+    /// Writes the answer, and gives its record over to its body. Nothing is left of what it was written
+    /// from; all of that is lent only because it is large.
+    pub fn write(
+        &mut self,
+        answer: &mut Answer,
+        record: &mut Record,
+        wall: &WallClock,
+    ) -> Response<AnswerBody> {
+        self.headers.reserve(ROOM);
         let refused = answer.found.as_ref().err().copied();
-        let (status, body) = match answer.found {
-            Ok(found) => self.found(&found),
-            Err(refusal) => self.envelope(refusal, &record, wall),
+        let (status, body) = match &answer.found {
+            Ok(found) => self.found(found),
+            Err(refusal) => self.envelope(*refusal, record, wall),
         };
-        let mut headers = self.headers;
+        let mut headers = std::mem::take(&mut self.headers);
         if let Some(story) = &record.story {
             tell_story(story, &mut headers);
         }
-        if let Some(limit) = answer.limit {
+        if let Some(limit) = answer.limit.take() {
             tell_limit(limit, refused, &mut headers);
         }
         let body = if self.method == Method::HEAD && status != StatusCode::NOT_MODIFIED {

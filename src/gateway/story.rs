@@ -20,7 +20,7 @@ use super::respond::{Answer, Asker, Found, LimitToTell};
 use super::snapshot::{Snapshot, Snapshots};
 use crate::cache::{Boarding, Demand, Landed, Lost, Reckoning, Yield};
 use crate::clock::{self, WallClock};
-use crate::domain::{CallId, Landing, Refusal, RequestId, Story, route};
+use crate::domain::{CallId, Landing, Refusal, RequestId, Story, make_room_for_values, route};
 use crate::server::{Answering, Handler, Peer};
 use crate::telemetry::{Record, Telemetry, TraceContext};
 use crate::tenant::{Tenant, TurnedAway, Turnstile};
@@ -93,33 +93,34 @@ impl Handler for Gateway {
 impl Gateway {
     /// Answers a request. Whatever happens, a panic included, becomes one answer.
     pub fn respond<B: Body>(self: &Arc<Self>, peer: Peer, request: Request<B>) -> Answering<AnswerBody> {
+        make_room_for_values();
         let fields = Fields::read(request.headers());
         let id = fields.request_id.and_then(RequestId::accept);
         let id = id.unwrap_or_else(|| RequestId::from_random(fastrand::u128(..)));
         let mut record = Record::open(&self.telemetry, id, request.method(), request.version(), peer.0);
         let begun = catch_unwind(AssertUnwindSafe(|| self.begin(&request, &fields, &mut record)));
         let has_conditions = fields.has_conditions;
-        let asker = Asker::of(request, has_conditions);
-        match begun {
-            Ok(Begun::Answered(answer)) => Answering::ready(asker.write(answer, record, &self.wall)),
-            Ok(Begun::Asking(asking)) => Answering::waiting(Arc::clone(self).wait(*asking, asker, record)),
-            Err(_) => {
-                let answer = Answer::refused(Refusal::Internal);
-                Answering::ready(asker.write(answer, record, &self.wall))
+        let mut asker = Asker::of(request, has_conditions);
+        let mut answer = match begun {
+            Ok(Begun::Answered(answer)) => answer,
+            Ok(Begun::Asking(asking)) => {
+                return Answering::waiting(Arc::clone(self).wait(*asking, asker, record));
             }
-        }
+            Err(_) => Answer::refused(Refusal::Internal),
+        };
+        Answering::ready(asker.write(&mut answer, &mut record, &self.wall))
     }
 
     async fn wait(
         self: Arc<Self>,
         mut asking: Asking,
-        asker: Asker,
+        mut asker: Asker,
         mut record: Record,
     ) -> Response<AnswerBody> {
         let limit = asking.limit.take();
         let found = AssertUnwindSafe(self.ask(asking, &mut record)).catch_unwind().await;
         let found = found.unwrap_or(Err(Refusal::Internal));
-        asker.write(Answer { found, limit }, record, &self.wall)
+        asker.write(&mut Answer { found, limit }, &mut record, &self.wall)
     }
 
     /// Framing, tenant, limit, route, cache: in this order, each only if the one before has let the

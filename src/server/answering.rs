@@ -77,10 +77,12 @@ impl<B: Unpin> Future for Guarded<B> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
+        let Some(in_flight) = &this.in_flight else {
+            return Pin::new(&mut this.answering).poll(cx).map(Ok);
+        };
         let mut response = ready!(Pin::new(&mut this.answering).poll(cx));
-        if let Some(in_flight) = this.in_flight.take() {
-            say_farewell(&mut response, in_flight.activity());
-        }
+        say_farewell(&mut response, in_flight.activity());
+        this.in_flight = None;
         Poll::Ready(Ok(response))
     }
 }

@@ -143,7 +143,7 @@ impl Record {
     /// The request is answered with this status, or refused with it. Gives back its ID, for the answer's
     /// head, and what closes it with the answer's end.
     pub fn answered(
-        mut self,
+        &mut self,
         status: StatusCode,
         refusal: Option<Refusal>,
     ) -> (HeaderValue, Option<Closing>) {

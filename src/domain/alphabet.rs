@@ -1,0 +1,51 @@
+//! Sets of ASCII characters.
+
+/// Letters, digits, and a few other characters.
+pub struct Alphabet([bool; 256]);
+
+impl Alphabet {
+    /// Letters, digits and these.
+    pub const fn alphanumeric_and(others: &[u8]) -> Self {
+        let mut set = [false; 256];
+        let (mut byte, mut rest): (u8, &mut [bool]) = (0, &mut set);
+        while let [first, following @ ..] = rest {
+            *first = byte.is_ascii_alphanumeric() || is_among(byte, others);
+            byte = byte.wrapping_add(1);
+            rest = following;
+        }
+        Self(set)
+    }
+
+    /// Whether all bytes are of this alphabet. All of them are looked at: that is two loads and an `and`
+    /// each, and no jump.
+    pub fn spells(&self, text: &[u8]) -> bool {
+        let is_in = |byte: &u8| self.0.get(usize::from(*byte)).is_some_and(|is| *is);
+        text.iter().fold(true, |so_far, byte| so_far & is_in(byte))
+    }
+}
+
+const fn is_among(byte: u8, mut bytes: &[u8]) -> bool {
+    while let [first, following @ ..] = bytes {
+        if *first == byte {
+            return true;
+        }
+        bytes = following;
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alphabet_has_letters_digits_and_what_was_named() {
+        static SET: Alphabet = Alphabet::alphanumeric_and(b"-~");
+        for byte in 0..=u8::MAX {
+            let is_in = byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'~';
+            assert_eq!(SET.spells(&[byte]), is_in, "{byte}");
+            assert_eq!(SET.spells(&[b'a', byte, b'9']), is_in, "{byte}");
+        }
+        assert!(SET.spells(b""));
+    }
+}
