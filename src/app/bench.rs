@@ -1,6 +1,7 @@
 //! What the benches measure: parts of the gateway as it runs them, without sockets.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -28,9 +29,16 @@ fn configuration() -> String {
     )
 }
 
-/// A gateway whose upstream answers every path at once with what `call` makes of it.
-fn gateway(call: fn(&str) -> String) -> Indoors {
-    Indoors::new(&configuration(), Arc::new(Canned(call)), WallClock::system())
+/// A gateway that has stored what these ask for.
+#[expect(clippy::expect_used, reason = "a bench stops where it can't begin")]
+fn with_stored(call: fn(&str) -> String, requests: &[Request<Empty<Bytes>>]) -> Indoors {
+    let gateway = Indoors::new(&configuration(), Arc::new(Canned(call)), WallClock::system());
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    for request in requests {
+        let stored = runtime.block_on(gateway.answer(request.clone())).status();
+        assert_eq!(stored, StatusCode::OK, "the call is fetched");
+    }
+    gateway
 }
 
 /// The same stored call asked for again and again.
@@ -45,16 +53,9 @@ impl Hits {
     /// # Panics
     ///
     /// If it can't be.
-    #[expect(clippy::expect_used, reason = "a bench stops where it can't begin")]
     pub fn of(call: fn(&str) -> String) -> Self {
-        let gateway = gateway(call);
-        let request = Request::get("/v1/calls/call_1").header("host", "gateway");
-        let request = request.header("authorization", format!("Bearer {TOKEN}")).body(Empty::new());
-        let request = request.expect("a request");
-        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let stored = runtime.block_on(gateway.answer(request.clone())).status();
-        assert_eq!(stored, StatusCode::OK, "the call is fetched");
-        Self { gateway, request }
+        let request = request("/v1/calls/call_1");
+        Self { gateway: with_stored(call, std::slice::from_ref(&request)), request }
     }
 
     /// Asks once more; the status, or 0 if the answer was not at hand.
@@ -62,6 +63,53 @@ impl Hits {
         let answer = self.gateway.answer(self.request.clone()).now_or_never();
         answer.map_or(0, |answer| answer.status().as_u16())
     }
+}
+
+/// Stored calls, asked for by several threads at once.
+#[derive(Clone)]
+pub struct Crowd {
+    gateway: Arc<Indoors>,
+    requests: Vec<Request<Empty<Bytes>>>,
+}
+
+impl Crowd {
+    /// With as many calls stored.
+    ///
+    /// # Panics
+    ///
+    /// If they can't be.
+    pub fn of(call: fn(&str) -> String, calls: usize) -> Self {
+        let requests = (0..calls).map(|n| request(&format!("/v1/calls/call_{n}"))).collect::<Vec<_>>();
+        Self { gateway: Arc::new(with_stored(call, &requests)), requests }
+    }
+
+    /// Asks for every call once, and returns how long the calling thread was busy answering.
+    ///
+    /// # Panics
+    ///
+    /// If an answer was not at hand.
+    pub fn ask(&self) -> Duration {
+        let requests = self.requests.clone();
+        let begun = busy();
+        for request in requests {
+            let answer = self.gateway.answer(request).now_or_never();
+            assert!(answer.is_some_and(|answer| answer.status() == StatusCode::OK));
+        }
+        busy().saturating_sub(begun)
+    }
+}
+
+/// The processor time of the calling thread.
+fn busy() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.cast_unsigned(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+#[expect(clippy::expect_used, reason = "a bench stops where it can't begin")]
+fn request(path: &str) -> Request<Empty<Bytes>> {
+    let request = Request::get(path).header("host", "gateway");
+    let request = request.header("authorization", format!("Bearer {TOKEN}")).body(Empty::new());
+    request.expect("a request")
 }
 
 struct Canned(fn(&str) -> String);

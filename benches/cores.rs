@@ -1,0 +1,56 @@
+//! What a hit costs where two threads answer for one tenant, next to one thread alone.
+//!
+//! Threads share a tenant's counters, its limit and its cache, and what one writes the other must fetch.
+//! Processor time a hit, without sockets, one thread and two in turn; the median of the ratios.
+
+#![expect(clippy::expect_used, reason = "a bench stops where it can't begin")]
+#![expect(clippy::print_stdout, reason = "its figures are its output")]
+
+use std::sync::Barrier;
+use std::thread;
+use std::time::Duration;
+
+use credira_gateway::bench::Crowd;
+use credira_gateway::mock::Contract;
+
+const CALLS: usize = 1000;
+const TIMES: u32 = 200;
+const ROUNDS: usize = 15;
+
+fn body(path: &str) -> String {
+    let now = "2026-01-01T00:00:00Z".parse().expect("a time");
+    Contract::default().answer("GET", path, Some("Bearer key"), now, 1).body
+}
+
+/// Processor time a hit with so many threads.
+fn cost(crowd: &Crowd, threads: u32) -> Duration {
+    let start = Barrier::new(threads as usize);
+    let busy: Duration = thread::scope(|scope| {
+        let run = || {
+            start.wait();
+            (0..TIMES).map(|_| crowd.ask()).sum::<Duration>()
+        };
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
+        running.into_iter().map(|thread| thread.join().expect("a thread")).sum()
+    });
+    busy / (threads * TIMES * CALLS as u32)
+}
+
+fn main() {
+    let crowd = Crowd::of(body, CALLS);
+    cost(&crowd, 2);
+    let mut ratios = Vec::new();
+    for round in 0..ROUNDS {
+        let (one, two) = match round % 2 {
+            0 => (cost(&crowd, 1), cost(&crowd, 2)),
+            _ => {
+                let two = cost(&crowd, 2);
+                (cost(&crowd, 1), two)
+            }
+        };
+        println!("one thread {one:?} a hit, two {two:?}");
+        ratios.push(two.as_secs_f64() / one.as_secs_f64());
+    }
+    ratios.sort_by(f64::total_cmp);
+    println!("two to one: {:.2} (median of {ROUNDS})", ratios.get(ROUNDS / 2).expect("a median"));
+}
