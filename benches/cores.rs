@@ -6,21 +6,18 @@
 #![expect(clippy::expect_used, reason = "a bench stops where it can't begin")]
 #![expect(clippy::print_stdout, reason = "its figures are its output")]
 
+mod support;
+
 use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
 use credira_gateway::bench::Crowd;
-use credira_gateway::mock::Contract;
+use support::body;
 
 const CALLS: usize = 1000;
 const TIMES: u32 = 200;
 const ROUNDS: usize = 15;
-
-fn body(path: &str) -> String {
-    let now = "2026-01-01T00:00:00Z".parse().expect("a time");
-    Contract::default().answer("GET", path, Some("Bearer key"), now, 1).body
-}
 
 /// Processor time a hit with so many threads.
 fn cost(crowd: &Crowd, threads: u32) -> Duration {

@@ -3,18 +3,15 @@
 
 #![expect(clippy::expect_used, reason = "a bench stops where it can't begin")]
 
+mod support;
+
 use std::hint::black_box;
 
 use credira_gateway::bench::{Admission, Hits, Tokens};
-use credira_gateway::mock::Contract;
 use criterion::{Criterion, criterion_group, criterion_main};
+use support::body;
 
 const CALL: &str = "call_1";
-
-fn body(path: &str) -> String {
-    let now = "2026-01-01T00:00:00Z".parse().expect("a time");
-    Contract::default().answer("GET", path, Some("Bearer key"), now, 1).body
-}
 
 fn hit(criterion: &mut Criterion) {
     let mut hits = Hits::of(body);

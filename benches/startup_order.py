@@ -30,6 +30,8 @@ PROGRAM = ROOT / "target/profiling/credira-gateway"
 SCRIPT = ROOT / "deploy/link/startup.ld"
 TOKEN = "a-token-of-the-link-order-0123456789abcdef"
 KEY = "a-key-of-the-link-order"
+# Lookups of a stored call in the training: what runs as often belongs to a hit.
+HITS = 50
 # What callgrind's processor doesn't have, and others do: instructions for SHA-256.
 UNSEEN = "x86_sha"
 HEAD = """\
@@ -57,10 +59,6 @@ def start(folder, name, command):
     log = Path(folder) / name
     with open(log, "w") as out:
         return subprocess.Popen(command, stdout=out, stderr=out), log
-
-
-# Lookups of a stored call in the training: what runs as often belongs to a hit.
-HITS = 50
 
 
 def train(data, admin):

@@ -3,17 +3,14 @@
 //! Counts depend on the compiler and the libraries, and on nothing else: not on the machine's load, and
 //! within one processor family not on the machine. `check.py` holds them against `baseline.json`.
 
+#[path = "../support/mod.rs"]
+mod support;
+
 use std::hint::black_box;
 
 use credira_gateway::bench::{Admission, Hits, Tokens};
-use credira_gateway::mock::Contract;
 use gungraun::{library_benchmark, library_benchmark_group, main};
-
-/// A completed call of 1.3 KB.
-fn body(path: &str) -> String {
-    let now = "2026-01-01T00:00:00Z".parse().expect("a time");
-    Contract::default().answer("GET", path, Some("Bearer key"), now, 1).body
-}
+use support::body;
 
 /// A gateway in which the call is stored, asked a few times so that all is in place.
 fn warm() -> Hits {
