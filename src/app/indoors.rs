@@ -68,7 +68,8 @@ impl Indoors {
         &self,
         request: Request<B>,
     ) -> Response<impl Body<Data = Bytes, Error = std::convert::Infallible> + use<B>> {
-        self.gateway.respond(Peer(None), request).await
+        let Ok(response) = self.gateway.respond(Peer(None), request).await;
+        response
     }
 }
 

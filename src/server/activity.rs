@@ -69,8 +69,7 @@ impl Activity {
 
     /// The socket took bytes.
     pub fn wrote(&self) {
-        // Only the driver's task writes, so this need not be one atomic step.
-        self.writes.store(self.writes.load(Relaxed).wrapping_add(1), Relaxed);
+        count_one(&self.writes);
         if self.write_blocked.load(Relaxed) {
             self.write_blocked.store(false, Relaxed);
         }
@@ -84,7 +83,7 @@ impl Activity {
     /// A request's head is complete.
     pub fn request_begins(&self) {
         self.head_open.store(false, Relaxed);
-        self.begun.fetch_add(1, Relaxed);
+        count_one(&self.begun);
     }
 
     /// A request must wait for its answer; the guard ends with the answer's head, or when it is dropped.
@@ -111,6 +110,11 @@ impl Activity {
             Phase::Idle { begun: self.begun.load(Relaxed) }
         }
     }
+}
+
+/// Counts one, where only the task that drives the connection counts: so this need not be one atomic step.
+fn count_one(counter: &AtomicU32) {
+    counter.store(counter.load(Relaxed).wrapping_add(1), Relaxed);
 }
 
 /// A request under way. Whoever drops it, the handler's end or the client's leaving, ends it.

@@ -17,7 +17,13 @@ pub enum Answering<B> {
     /// Here; gone once it was taken.
     Ready(Option<Response<B>>),
     /// On its way.
-    Waiting(Pin<Box<dyn Future<Output = Response<B>> + Send>>),
+    Waiting(Waiting<B>),
+}
+
+/// An answer on its way, which its connection counts as under way until it is here.
+pub struct Waiting<B> {
+    answer: Pin<Box<dyn Future<Output = Response<B>> + Send>>,
+    in_flight: Option<InFlight>,
 }
 
 impl<B> Answering<B> {
@@ -28,41 +34,16 @@ impl<B> Answering<B> {
 
     /// An answer that is on its way.
     pub fn waiting(future: impl Future<Output = Response<B>> + Send + 'static) -> Self {
-        Self::Waiting(Box::pin(future))
+        Self::Waiting(Waiting { answer: Box::pin(future), in_flight: None })
     }
-}
 
-impl<B: Unpin> Future for Answering<B> {
-    type Output = Response<B>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response<B>> {
-        match self.get_mut() {
-            // Nobody asks again for what was taken.
-            Self::Ready(response) => response.take().map_or(Poll::Pending, Poll::Ready),
-            Self::Waiting(future) => future.as_mut().poll(cx),
+    /// Makes it the answer to a request of the connection with this activity.
+    pub fn belong_to(&mut self, activity: &Arc<Activity>) {
+        match self {
+            Self::Ready(Some(response)) => say_farewell(response, activity),
+            Self::Ready(None) => {}
+            Self::Waiting(waiting) => waiting.in_flight = Some(activity.answer_waits()),
         }
-    }
-}
-
-/// An [`Answering`] as the HTTP library wants it, which counts as under way until it is here.
-pub struct Guarded<B> {
-    answering: Answering<B>,
-    in_flight: Option<InFlight>,
-}
-
-impl<B> Guarded<B> {
-    /// An answer to a request of the connection with this activity.
-    pub fn new(mut answering: Answering<B>, activity: &Arc<Activity>) -> Self {
-        let in_flight = match &mut answering {
-            Answering::Ready(response) => {
-                if let Some(response) = response {
-                    say_farewell(response, activity);
-                }
-                None
-            }
-            Answering::Waiting(_) => Some(activity.answer_waits()),
-        };
-        Self { answering, in_flight }
     }
 }
 
@@ -72,17 +53,24 @@ fn say_farewell<B>(response: &mut Response<B>, activity: &Activity) {
     }
 }
 
-impl<B: Unpin> Future for Guarded<B> {
+/// It never fails; the HTTP library wants a result.
+impl<B: Unpin> Future for Answering<B> {
     type Output = Result<Response<B>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        let Some(in_flight) = &this.in_flight else {
-            return Pin::new(&mut this.answering).poll(cx).map(Ok);
-        };
-        let mut response = ready!(Pin::new(&mut this.answering).poll(cx));
-        say_farewell(&mut response, in_flight.activity());
-        this.in_flight = None;
-        Poll::Ready(Ok(response))
+        match self.get_mut() {
+            // Nobody asks again for what was taken.
+            Self::Ready(response) => match response.take() {
+                Some(response) => Poll::Ready(Ok(response)),
+                None => Poll::Pending,
+            },
+            Self::Waiting(waiting) => {
+                let mut response = ready!(waiting.answer.as_mut().poll(cx));
+                if let Some(in_flight) = waiting.in_flight.take() {
+                    say_farewell(&mut response, in_flight.activity());
+                }
+                Poll::Ready(Ok(response))
+            }
+        }
     }
 }

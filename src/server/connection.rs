@@ -18,7 +18,7 @@ use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::activity::Activity;
-use super::answering::{Answering, Guarded};
+use super::answering::Answering;
 use super::bell::Bell;
 use super::drain::DrainWatch;
 use super::listener::Peer;
@@ -93,7 +93,9 @@ impl Protocol {
         let requests = Arc::clone(&activity);
         let service = service_fn(move |request| {
             requests.request_begins();
-            Guarded::new(handler.answer(peer, request), &requests)
+            let mut answering = handler.answer(peer, request);
+            answering.belong_to(&requests);
+            answering
         });
         match opening.speaks {
             Speaks::Lines => {

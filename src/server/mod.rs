@@ -7,6 +7,7 @@ mod bell;
 mod connection;
 mod drain;
 mod inherited;
+mod joined;
 mod listener;
 mod opening;
 mod patience;

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::activity::Activity;
+use super::joined::poll_write_joined;
 use super::opening::{Opening, Speaks};
 use super::request_line::RequestLines;
 
@@ -82,7 +83,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for WatchedIo<I> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let result = Pin::new(&mut this.io).poll_write_vectored(cx, slices);
+        let result = poll_write_joined(&mut this.io, cx, slices);
         this.written(result)
     }
 

@@ -209,7 +209,8 @@ impl Harness {
         let request = request.body(Empty::<Bytes>::new()).unwrap();
         let gateway = Arc::clone(&self.indoors.gateway);
         let task = tokio::spawn(async move {
-            let (head, body) = gateway.respond(Peer(None), request).await.into_parts();
+            let Ok(response) = gateway.respond(Peer(None), request).await;
+            let (head, body) = response.into_parts();
             let body = body.collect().await.map_or_else(|never| match never {}, |body| body.to_bytes());
             Saw { status: head.status.as_u16(), headers: head.headers, body }
         });
