@@ -83,13 +83,13 @@ pub struct Asker {
 }
 
 impl Asker {
-    /// Who sent this request, of which only what is of no use any more is left.
-    pub fn of<B>(request: &mut Request<B>, has_conditions: bool) -> Self {
-        let mut headers = std::mem::take(request.headers_mut());
+    /// Who sent this request.
+    pub fn of<B>(request: Request<B>, has_conditions: bool) -> Self {
+        let (head, _) = request.into_parts();
+        let mut headers = head.headers;
         let conditions = if has_conditions { Conditions::read(&headers) } else { None };
         headers.clear();
-        let method = std::mem::take(request.method_mut());
-        Self { method, version: request.version(), conditions, headers }
+        Self { method: head.method, version: head.version, conditions, headers }
     }
 
     /// Writes the answer, and gives its record over to its body. Nothing is left of what it was written

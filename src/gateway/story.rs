@@ -92,7 +92,7 @@ impl Handler for Gateway {
 
 impl Gateway {
     /// Answers a request. Whatever happens, a panic included, becomes one answer.
-    pub fn respond<B: Body>(self: &Arc<Self>, peer: Peer, mut request: Request<B>) -> Answering<AnswerBody> {
+    pub fn respond<B: Body>(self: &Arc<Self>, peer: Peer, request: Request<B>) -> Answering<AnswerBody> {
         make_room_for_values();
         let fields = Fields::read(request.headers());
         let id = fields.request_id.and_then(RequestId::accept);
@@ -100,7 +100,7 @@ impl Gateway {
         let mut record = Record::open(&self.telemetry, id, request.method(), request.version(), peer.0);
         let begun = catch_unwind(AssertUnwindSafe(|| self.begin(&request, &fields, &mut record)));
         let has_conditions = fields.has_conditions;
-        let mut asker = Asker::of(&mut request, has_conditions);
+        let mut asker = Asker::of(request, has_conditions);
         let mut answer = match begun {
             Ok(Begun::Answered(answer)) => answer,
             Ok(Begun::Asking(asking)) => {
