@@ -10,18 +10,24 @@ cd "$(dirname "$0")/../.."
 
 binary=${1:-target/static/credira-gateway}
 scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
+trap 'wait; rm -rf "$scratch"' EXIT
 CREDIRA_GATEWAY_REVISION=$(git rev-parse --short=12 HEAD)
 export CREDIRA_GATEWAY_REVISION
 
-for place in one another/place; do
-    mkdir -p "$scratch/$place/sources"
-    git archive HEAD | tar -x -C "$scratch/$place/sources"
-    built=$("$scratch/$place/sources/deploy/build-static.sh" "$scratch/$place/built")
-    mkdir -p "$scratch/binaries"
-    mv "$built" "$scratch/binaries/$(echo "$place" | tr / -)"
-    rm -rf "${scratch:?}/$place"
-done
+build() { # PLACE
+    mkdir -p "$scratch/$1/sources"
+    git archive HEAD | tar -x -C "$scratch/$1/sources"
+    built=$("$scratch/$1/sources/deploy/build-static.sh" "$scratch/$1/built")
+    mv "$built" "$scratch/binaries/$(echo "$1" | tr / -)"
+}
+
+# At once: half of a build is linking, which has use for one processor.
+mkdir "$scratch/binaries"
+build one &
+one=$!
+build another/place &
+wait "$one"
+wait "$!"
 
 sha256sum "$scratch"/binaries/* | sed "s|$scratch/binaries/||"
 cmp "$scratch/binaries/one" "$scratch/binaries/another-place"
