@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::cache::Cache;
 use crate::clock::WallClock;
-use crate::config::{Rate, Settings, Tenant as TenantSettings, Upstream as UpstreamSettings};
+use crate::config::{Cache as Policy, Rate, Settings, Tenant as TenantSettings, Upstream as UpstreamSettings};
 use crate::gateway::Snapshot;
 use crate::limits::Limiter;
 use crate::telemetry::{Telemetry, TenantMetrics};
@@ -96,6 +96,7 @@ struct Builder<'a> {
 /// What a tenant of the same name had.
 struct Former<'a> {
     upstream: &'a UpstreamSettings,
+    policy: &'a Policy,
     tenant: &'a Tenant,
 }
 
@@ -103,7 +104,7 @@ impl Builder<'_> {
     fn tenant(&self, tenant: &TenantSettings) -> Arc<Tenant> {
         let former = self.before.and_then(|before| {
             let former = before.snapshot.directory.named(&tenant.name)?;
-            Some(Former { upstream: &before.settings.upstream, tenant: former })
+            Some(Former { upstream: &before.settings.upstream, policy: &before.settings.cache, tenant: former })
         });
         let former = former.as_ref();
         let metrics = former.map_or_else(
@@ -163,11 +164,12 @@ impl Builder<'_> {
         }
     }
 
-    /// The former cache, if its entries are still this account's and it has the same size.
+    /// The former cache, if its entries are still this account's and may still be served, and it has
+    /// the same size.
     ///
     /// The keys of one ring are declared to be of one account, and the key in use has proved to be:
-    /// while it is in the ring the account is the same. Else what it fetched is gone, and so is, with
-    /// the old cache, all that is still being fetched with it.
+    /// while it is in the ring the account is the same. What is still being fetched with a key that is
+    /// in the ring no more is not stored.
     fn cache(
         &self,
         tenant: &TenantSettings,
@@ -175,15 +177,22 @@ impl Builder<'_> {
         upstream: &Upstream,
         metrics: &Arc<TenantMetrics>,
     ) -> Arc<Cache> {
-        let same = former.filter(|former| {
-            let in_use = former.tenant.upstream().keys().active();
-            former.upstream.base_url == self.settings.upstream.base_url
-                && former.tenant.cache().max_bytes() == tenant.cache_max_bytes
-                && in_use.is_some_and(|in_use| upstream.keys().contains(&in_use.key))
-        });
-        match same {
-            Some(former) => Arc::clone(former.tenant.cache()),
-            None => Arc::new(Cache::new(tenant.cache_max_bytes, Arc::clone(metrics))),
+        let empty = || Arc::new(Cache::new(tenant.cache_max_bytes, Arc::clone(metrics)));
+        let Some(former) = former else { return empty() };
+        let (old, old_keys) = (former.tenant.cache(), former.tenant.upstream().keys());
+        let in_use = old_keys.active();
+        let statuses = &self.settings.cache.cacheable_statuses;
+        let goes_on = former.upstream.base_url == self.settings.upstream.base_url
+            && old.max_bytes() == tenant.cache_max_bytes
+            && former.policy.cacheable_statuses.iter().all(|status| statuses.contains(status))
+            && in_use.is_some_and(|in_use| upstream.keys().contains(&in_use.key));
+        if !goes_on {
+            old.close();
+            return empty();
+        }
+        match upstream.keys().contains_all_of(old_keys) {
+            true => Arc::clone(old),
+            false => Arc::new(old.without_fetches()),
         }
     }
 }

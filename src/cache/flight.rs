@@ -4,7 +4,7 @@
 //! the leader's own request included, waits with a [`Passenger`], each for as long as it likes. The
 //! store is changed only in [`Pilot::land`], [`Flights::hold`] and [`Flights::purge`], under the lock of the call's
 //! shard, so that what a purge removed cannot come back: a fetch that was purged lands without being
-//! stored, and nobody who asks after the purge joins it.
+//! stored, and nobody who asks after the purge joins it. [`Flights::close`] does so to all of them.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
@@ -24,7 +24,13 @@ const SHARDS: usize = 16;
 
 /// The fetches under way, by key.
 pub struct Flights<K, T> {
-    shards: [Mutex<HashMap<K, Flight<T>, FxBuildHasher>>; SHARDS],
+    shards: [Mutex<Shard<K, T>>; SHARDS],
+}
+
+struct Shard<K, T> {
+    under_way: HashMap<K, Flight<T>, FxBuildHasher>,
+    /// Whether whatever lands now is as good as purged.
+    closed: bool,
 }
 
 struct Flight<T> {
@@ -81,16 +87,16 @@ pub struct Passenger<T>(watch::Receiver<Option<T>>);
 pub struct Lost;
 
 impl<K: Eq + Hash + Clone, T> Flights<K, T> {
-    fn shard(&self, key: &K) -> MutexGuard<'_, HashMap<K, Flight<T>, FxBuildHasher>> {
+    fn shard(&self, key: &K) -> MutexGuard<'_, Shard<K, T>> {
         let [first, ..] = &self.shards;
         let place = FxBuildHasher.hash_one(key) as usize % SHARDS;
-        // A panic in the store's own code poisons nothing here: the maps are whole at every step.
-        self.shards.get(place).unwrap_or(first).lock().unwrap_or_else(PoisonError::into_inner)
+        lock(self.shards.get(place).unwrap_or(first))
     }
 
     /// No fetches.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { shards: std::array::from_fn(|_| Mutex::new(HashMap::default())) })
+        let shard = |_| Mutex::new(Shard { under_way: HashMap::default(), closed: false });
+        Arc::new(Self { shards: std::array::from_fn(shard) })
     }
 
     /// Joins the key's fetch, or begins one unless `find` has found what a fetch that landed since the
@@ -102,7 +108,7 @@ impl<K: Eq + Hash + Clone, T> Flights<K, T> {
         find: impl FnOnce() -> Option<F>,
     ) -> Boarding<K, T, F> {
         let mut shard = self.shard(key);
-        if let Some(flight) = shard.get_mut(key) {
+        if let Some(flight) = shard.under_way.get_mut(key) {
             if storing == Storing::Wanted {
                 flight.storing = Storing::Wanted;
             }
@@ -113,14 +119,16 @@ impl<K: Eq + Hash + Clone, T> Flights<K, T> {
         }
         let (land, landed) = watch::channel(None);
         let number = next_number();
-        shard.insert(key.clone(), Flight { number, landed: landed.clone(), storing });
+        if !shard.closed {
+            shard.under_way.insert(key.clone(), Flight { number, landed: landed.clone(), storing });
+        }
         let pilot = Pilot { flights: Arc::clone(self), key: key.clone(), number, land, down: false };
         Boarding::Leader(pilot, Passenger(landed))
     }
 
     /// Whether a fetch for the key is under way.
     pub fn is_under_way(&self, key: &K) -> bool {
-        self.shard(key).contains_key(key)
+        self.shard(key).under_way.contains_key(key)
     }
 
     /// Runs `change` while no fetch for the key can land.
@@ -132,8 +140,17 @@ impl<K: Eq + Hash + Clone, T> Flights<K, T> {
     /// Runs `remove`, and keeps every fetch for the key that is under way from storing anything.
     pub fn purge<R>(&self, key: &K, remove: impl FnOnce() -> R) -> R {
         let mut shard = self.shard(key);
-        shard.remove(key);
+        shard.under_way.remove(key);
         remove()
+    }
+
+    /// Keeps every fetch, those that are still to begin too, from storing anything.
+    pub fn close(&self) {
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            shard.closed = true;
+            shard.under_way.clear();
+        }
     }
 }
 
@@ -147,13 +164,13 @@ impl<K: Eq + Hash + Clone, T> Pilot<K, T> {
         let answer = {
             let flights = Arc::clone(&self.flights);
             let mut shard = flights.shard(&self.key);
-            let landing = match shard.get(&self.key).filter(|flight| flight.number == self.number) {
+            let landing = match shard.under_way.get(&self.key).filter(|flight| flight.number == self.number) {
                 Some(flight) => Landing::Current(flight.storing),
                 None => Landing::Purged,
             };
             let answer = settle(landing);
             if landing != Landing::Purged {
-                shard.remove(&self.key);
+                shard.under_way.remove(&self.key);
             }
             self.down = true;
             answer
@@ -169,8 +186,8 @@ impl<K: Eq + Hash + Clone, T> Drop for Pilot<K, T> {
             return;
         }
         let mut shard = self.flights.shard(&self.key);
-        if shard.get(&self.key).is_some_and(|flight| flight.number == self.number) {
-            shard.remove(&self.key);
+        if shard.under_way.get(&self.key).is_some_and(|flight| flight.number == self.number) {
+            shard.under_way.remove(&self.key);
         }
     }
 }
@@ -189,6 +206,11 @@ impl<T: Clone> Passenger<T> {
     pub fn landed(&self) -> Option<T> {
         self.0.borrow().clone()
     }
+}
+
+/// A panic in the store's own code poisons nothing here: the maps are whole at every step.
+fn lock<K, T>(shard: &Mutex<Shard<K, T>>) -> MutexGuard<'_, Shard<K, T>> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn next_number() -> u64 {

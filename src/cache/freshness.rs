@@ -32,8 +32,10 @@ pub struct Exchange {
 #[derive(Debug, Clone)]
 pub struct Facts {
     received: Instant,
-    /// Seconds since 1970.
+    /// Seconds since 1970, by our calendar.
     received_at: i64,
+    /// By how many seconds that is later than the response's own `Date`.
+    ahead: i32,
     /// `corrected_initial_age` of RFC 9111 section 4.2.3, in nanoseconds.
     initial_age: u64,
     explicit: Option<(Source, u32)>,
@@ -104,6 +106,7 @@ impl Facts {
         let seconds_since = |then: Timestamp| {
             u64::try_from(received_at.saturating_sub(then.as_second())).unwrap_or(0).saturating_mul(SECOND)
         };
+        let ahead = dated.map_or(0, |dated| received_at.saturating_sub(dated.as_second()));
         // apparent_age = max(0, response_time - date_value)
         let apparent_age = dated.map_or(0, seconds_since);
         // corrected_age_value = age_value + response_delay
@@ -116,6 +119,7 @@ impl Facts {
         Self {
             received: exchange.received,
             received_at,
+            ahead: i32::try_from(ahead).unwrap_or(if ahead < 0 { i32::MIN } else { i32::MAX }),
             initial_age: apparent_age.max(corrected_age),
             explicit: explicit_lifetime(headers, &directives, dated.unwrap_or(exchange.received_at)),
             standing: directives.standing(),
@@ -348,10 +352,12 @@ fn lifetime(facts: &Facts, policy: &Policy, honored: bool) -> (Source, u64) {
     (source, ttl - ttl / 10_000 * u64::from(facts.jitter.min(1000)))
 }
 
-/// Whether a call had not changed for a whole settle window when its answer came. One that changed
-/// in the future has a clock that can't be trusted; an unknown change is as far in the future as can be.
+/// Whether a call had not changed for a whole settle window when its answer was made, both by the
+/// upstream's calendar where it tells the date. One that changed in the future has a clock that can't be
+/// trusted; an unknown change is as far in the future as can be.
 fn is_settled(facts: &Facts, window: Duration) -> bool {
-    let age = u64::try_from(facts.received_at.saturating_sub(facts.changed));
+    let made_at = facts.received_at.saturating_sub(facts.ahead.into());
+    let age = u64::try_from(made_at.saturating_sub(facts.changed));
     age.is_ok_and(|age| age.saturating_mul(SECOND) >= nanos(window))
 }
 

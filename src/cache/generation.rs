@@ -22,8 +22,26 @@ use crate::telemetry::{Eviction, TenantMetrics};
 /// The duty to land a call's fetch.
 pub type Pilot = flight::Pilot<CallId, Landed>;
 
+/// Waits for a call's fetch.
+pub type Passenger = flight::Passenger<Landed>;
+
 /// What came of boarding a call's fetch.
-pub type Boarded = Boarding<CallId, Landed, Arc<Entry>>;
+pub enum Boarded {
+    /// The caller must fetch.
+    Leader {
+        /// To end the fetch with.
+        pilot: Pilot,
+        /// To wait for it like everyone.
+        passenger: Passenger,
+        /// The call that the caller saw stored, to be validated, if nobody has removed it since: what
+        /// was purged must not come back by a 304.
+        entry: Option<Arc<Entry>>,
+    },
+    /// Somebody fetches already.
+    Follower(Passenger),
+    /// There is another entry by now than the one that the caller saw.
+    Found(Arc<Entry>),
+}
 
 /// The cache of one tenant.
 pub struct Cache {
@@ -36,7 +54,7 @@ pub struct Cache {
 
 /// A store and its fetches.
 pub struct Generation {
-    store: Store,
+    store: Arc<Store>,
     flights: Arc<Flights<CallId, Landed>>,
     refusals: Arc<Refusals>,
 }
@@ -47,6 +65,27 @@ impl Cache {
         let refusals = Arc::default();
         let current = ArcSwap::from_pointee(Generation::new(max_bytes, &metrics, &refusals));
         Self { current, refusals, defeat_was_told: AtomicBool::new(false), max_bytes, metrics }
+    }
+
+    /// Keeps the fetches under way, and whatever begins in this cache yet, from storing anything.
+    pub fn close(&self) {
+        self.current().flights.close();
+    }
+
+    /// A cache with what is stored in this one, but without the fetches under way: they, and whatever
+    /// begins in this one yet, store nothing any more.
+    pub fn without_fetches(&self) -> Self {
+        self.close();
+        let current = self.current();
+        let (store, refusals) = (Arc::clone(&current.store), Arc::clone(&self.refusals));
+        let generation = Generation { store, flights: Flights::new(), refusals: Arc::clone(&refusals) };
+        Self {
+            current: ArcSwap::from_pointee(generation),
+            refusals,
+            defeat_was_told: AtomicBool::new(self.defeat_was_told.load(Ordering::Relaxed)),
+            max_bytes: self.max_bytes,
+            metrics: Arc::clone(&self.metrics),
+        }
     }
 
     /// The generation that a request which begins now stays with.
@@ -81,6 +120,7 @@ impl Cache {
     /// much there was. Returns the store's count, which takes longer: not for the request path.
     pub fn purge_all(&self) -> u64 {
         let old = self.current.swap(Arc::new(Generation::new(self.max_bytes, &self.metrics, &self.refusals)));
+        old.flights.close();
         let (entries, _) = old.store.size();
         self.metrics.count_evictions(Eviction::Purged, entries);
         entries
@@ -109,7 +149,7 @@ impl Cache {
 
 impl Generation {
     fn new(max_bytes: u64, metrics: &Arc<TenantMetrics>, refusals: &Arc<Refusals>) -> Self {
-        let store = Store::new(max_bytes, Arc::clone(metrics));
+        let store = Arc::new(Store::new(max_bytes, Arc::clone(metrics)));
         Self { store, flights: Flights::new(), refusals: Arc::clone(refusals) }
     }
 
@@ -121,8 +161,20 @@ impl Generation {
     /// Joins a call's fetch, or begins one, unless there is another entry by now than the one that
     /// the caller `saw`.
     pub fn board(&self, id: &CallId, storing: Storing, saw: Option<&Arc<Entry>>) -> Boarded {
-        let newer = |entry: &Arc<Entry>| !saw.is_some_and(|saw| Arc::ptr_eq(saw, entry));
-        self.flights.board(id, storing, || self.store.get(id).filter(newer))
+        let is_seen = |entry: &Arc<Entry>| saw.is_some_and(|saw| Arc::ptr_eq(saw, entry));
+        let mut stored = None;
+        let boarding = self.flights.board(id, storing, || {
+            stored = self.store.get(id);
+            stored.clone().filter(|entry| !is_seen(entry))
+        });
+        match boarding {
+            Boarding::Leader(pilot, passenger) => {
+                let entry = stored.filter(|entry| !entry.is_missing());
+                Boarded::Leader { pilot, passenger, entry }
+            }
+            Boarding::Follower(passenger) => Boarded::Follower(passenger),
+            Boarding::Found(entry) => Boarded::Found(entry),
+        }
     }
 
     /// Whether a fetch for the call is under way.
@@ -136,9 +188,10 @@ impl Generation {
         self.store.remove(id);
     }
 
-    /// Stores an entry. Only for a pilot that is landing.
-    pub(super) fn store(&self, id: CallId, entry: Arc<Entry>) {
-        self.store.insert(&id, entry);
+    /// Stores an entry, if there is room for one of its kind. Only for a pilot that is landing.
+    #[must_use]
+    pub(super) fn store(&self, id: &CallId, entry: Arc<Entry>) -> bool {
+        self.store.insert(id, entry)
     }
 
     /// Remembers why an answer was not stored.

@@ -3,8 +3,8 @@
 //! `Age`, is added when an answer is written.
 
 use http::header::{
-    AGE, ALT_SVC, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, LOCATION,
-    REFRESH, SERVER, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY,
+    AGE, ALT_SVC, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION,
+    CONTENT_RANGE, CONTENT_TYPE, DATE, LOCATION, REFRESH, SERVER, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY,
     VIA, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -50,6 +50,9 @@ const DROPPED: [HeaderName; 19] = [
 
 /// Never passed nor stored, by the start of the name.
 const DROPPED_PREFIXES: [&str; 5] = ["proxy-", "access-control-", "x-accel-", "ratelimit", "x-ratelimit-"];
+
+/// What says how a body is to be read, and so is none of a 304's business.
+const OF_THE_BODY: [HeaderName; 4] = [CONTENT_LANGUAGE, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE];
 
 /// The fields of an upstream response that may be passed on, as the upstream wrote them.
 pub fn passed(headers: &HeaderMap) -> Fields {
@@ -104,7 +107,7 @@ fn unfinish(mut fields: Fields, own_cache_control: bool) -> Fields {
 /// the body is to be read stays as it was stored.
 pub fn updated(stored: Fields, own_cache_control: bool, newer: &HeaderMap, date: &HeaderValue) -> Fields {
     let mut newer = passed(newer);
-    newer.retain(|(name, _)| *name != CONTENT_RANGE);
+    newer.retain(|(name, _)| !OF_THE_BODY.contains(name));
     let mut fields = unfinish(stored, own_cache_control);
     // A 304 without a date was made when it came.
     fields.retain(|(name, _)| *name != DATE && !has(&newer, name));
@@ -237,7 +240,7 @@ mod tests {
             passed(&map(&[("x-a", "1"), ("x-b", "1"), ("via", "1.1 a"), ("date", "old")])),
             &DATE_VALUE,
         );
-        let newer = map(&[("x-b", "2"), ("vary", "Accept"), ("content-range", "x"), ("content-length", "0")]);
+        let newer = map(&[("x-b", "2"), ("vary", "Accept"), ("content-range", "x"), ("content-type", "text/html"), ("content-length", "0")]);
         assert_eq!(
             text(&updated(stored, true, &newer, &DATE_VALUE)),
             [

@@ -40,6 +40,11 @@ impl Landed {
         Self { landing, yields: Yield::Refusal(refusal) }
     }
 
+    /// The end of a renewal that sent nothing.
+    pub const fn gave_way() -> Self {
+        Self { landing: Landing::NoResponse, yields: Yield::GaveWay }
+    }
+
     /// Whether it left the store with a newer answer.
     pub const fn has_renewed(&self) -> bool {
         matches!(self.landing, Landing::Stored { .. } | Landing::Renewed { .. })
@@ -98,8 +103,14 @@ pub fn settle(
     landing: FlightLanding,
 ) -> Landed {
     let landed = match verdict {
-        Verdict::Ruled(status, Ruling::Store(entry)) => keep(status, entry, id, generation, policy, landing),
-        Verdict::Renewed(Renewal::Renewed(entry)) => keep(304, entry, id, generation, policy, landing),
+        Verdict::Ruled(status, Ruling::Store(entry)) => {
+            let landing = keep(status, &entry, id, generation, policy, metrics, landing);
+            Landed { landing, yields: Yield::Entry(entry) }
+        }
+        Verdict::Renewed(Renewal::Renewed(entry)) => {
+            let landing = keep(304, &entry, id, generation, policy, metrics, landing);
+            Landed { landing, yields: Yield::Entry(entry) }
+        }
         Verdict::Renewed(Renewal::Forbidden(entry)) => {
             forget(Older::Goes, id, generation, metrics, landing);
             Landed { landing: not_stored(304, NotStored::NoStore), yields: Yield::Entry(entry) }
@@ -125,24 +136,30 @@ const fn not_stored(status: u16, why: NotStored) -> Landing {
     Landing::NotStored { status, why }
 }
 
+/// Stores an entry, if it may be. The word that there is no such call holds even where it isn't stored:
+/// the call that was there goes.
 fn keep(
     status: u16,
-    entry: Arc<Entry>,
+    entry: &Arc<Entry>,
     id: &CallId,
     generation: &Generation,
     policy: &Policy,
+    metrics: &TenantMetrics,
     landing: FlightLanding,
-) -> Landed {
-    let landing = match landing {
-        FlightLanding::Purged => not_stored(status, NotStored::Purged),
-        FlightLanding::Current(Storing::Unwanted) => not_stored(status, NotStored::ClientNoStore),
-        FlightLanding::Current(Storing::Wanted) => {
+) -> Landing {
+    let why = match landing {
+        FlightLanding::Purged => return not_stored(status, NotStored::Purged),
+        FlightLanding::Current(Storing::Unwanted) => NotStored::ClientNoStore,
+        FlightLanding::Current(Storing::Wanted) if generation.store(id, Arc::clone(entry)) => {
             let ttl = Reckoning::of(&entry.facts, policy, clock::now()).ttl();
-            generation.store(*id, Arc::clone(&entry));
-            if status == 304 { Landing::Renewed { ttl } } else { Landing::Stored { status, ttl } }
+            return if status == 304 { Landing::Renewed { ttl } } else { Landing::Stored { status, ttl } };
         }
+        FlightLanding::Current(Storing::Wanted) => NotStored::Status,
     };
-    Landed { landing, yields: Yield::Entry(entry) }
+    if entry.is_missing() {
+        generation.forget(id, metrics);
+    }
+    not_stored(status, why)
 }
 
 /// Removes what the answer says must go. A fetch that was purged has nothing to say any more: whoever

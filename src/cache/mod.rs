@@ -25,9 +25,9 @@ pub use directives::Demand;
 #[cfg(feature = "fuzz")]
 pub use envelope::Envelope;
 pub use etag::Conditions;
-pub use flight::{Boarding, Lost, Storing};
+pub use flight::{Lost, Storing};
 pub use freshness::{Exchange, Fallback, Reckoning, Verdict, judge};
-pub use generation::{Cache, Generation, Pilot};
+pub use generation::{Boarded, Cache, Generation, Pilot};
 pub use head::{CACHE_STATUS, OUR_VARY, OUR_VIA, X_REQUEST_ID};
 pub use landed::{Landed, Verdict as AnswerVerdict, Yield, judge_answer, settle};
 pub use reply::Reply;

@@ -66,13 +66,19 @@ impl Store {
         self.cache.get(id.as_bytes())
     }
 
-    /// Keeps an entry, unless it is one remembered 404 too many.
-    pub fn insert(&self, id: &CallId, entry: Arc<Entry>) {
-        if entry.is_missing() && self.missing.fetch_add(1, Relaxed) >= MAX_MISSING {
+    /// Keeps an entry, unless it is one remembered 404 too many: then what was there stays, and the
+    /// answer is `false`.
+    #[must_use]
+    pub fn insert(&self, id: &CallId, entry: Arc<Entry>) -> bool {
+        if entry.is_missing()
+            && self.missing.fetch_add(1, Relaxed) >= MAX_MISSING
+            && !self.get(id).is_some_and(|older| older.is_missing())
+        {
             self.missing.fetch_sub(1, Relaxed);
-            return;
+            return false;
         }
         self.cache.insert(StoredId::of(id), entry);
+        true
     }
 
     /// Removes a call's entry and returns it. Whoever asked for this counts it.

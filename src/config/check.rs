@@ -18,7 +18,7 @@ use super::settings::{
 };
 use super::tls::{ExtraRoots, TlsIdentity};
 use super::units::{Size, Span};
-use crate::domain::{MIN_TOKEN_CHARS, TenantName, TokenHash, is_token68};
+use crate::domain::{MAX_TOKEN_CHARS, MIN_TOKEN_CHARS, TenantName, TokenHash, is_token68};
 
 const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
 const MIN_HEADER_BYTES: u64 = 8 << 10;
@@ -81,6 +81,10 @@ impl Checker<'_> {
         let cache = self.cache(&raw.cache);
         let limits = self.limits(&raw.limits);
         let tenants = self.tenants(raw.tenants, raw.cache.max_bytes_per_tenant);
+        if listen.as_ref().is_some_and(|listen| limits.max_connections < listen.addresses.len()) {
+            // Each listener that waits for a client keeps a place for it.
+            self.problem("limits.max_connections", "expected at least one for each of listen.address");
+        }
         let poll = raw.reload.poll.get();
         Some(Settings {
             listen: listen?,
@@ -160,7 +164,7 @@ impl Checker<'_> {
             self.problem("upstream.base_url", message);
         }
         let extra_roots = raw.ca_file.as_ref().and_then(|file| {
-            let read = ExtraRoots::read(&self.secrets.folder.join(file));
+            let read = ExtraRoots::read(file, self.secrets.folder);
             self.take("upstream.ca_file", read)
         });
         let proxy = match base_url.as_ref().map(|url| Proxy::for_upstream(url, self.secrets.variables)) {
@@ -344,9 +348,9 @@ impl Checker<'_> {
         let token = self.secrets.read(source);
         let token = self.take(key, token)?;
         let bytes = token.expose_secret().as_bytes();
-        if bytes.len() < MIN_TOKEN_CHARS || !is_token68(bytes) {
+        if !(MIN_TOKEN_CHARS..=MAX_TOKEN_CHARS).contains(&bytes.len()) || !is_token68(bytes) {
             let message = format!(
-                "expected a token of at least {MIN_TOKEN_CHARS} letters, digits and -._~+/ \
+                "expected a token of {MIN_TOKEN_CHARS} to {MAX_TOKEN_CHARS} letters, digits and -._~+/ \
                  (`credira-gateway token new` makes one)"
             );
             self.problem(key, message);

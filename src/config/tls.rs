@@ -84,12 +84,12 @@ pub struct ExtraRoots {
 }
 
 impl ExtraRoots {
-    /// Reads the certificates in a file.
-    pub fn read(file: &Path) -> Result<Self, String> {
-        Ok(Self { file: file.into(), roots: Arc::new(roots(file)?) })
+    /// Reads the certificates in a file; a relative path starts at `folder`.
+    pub fn read(file: &Path, folder: &Path) -> Result<Self, String> {
+        Ok(Self { file: file.into(), roots: Arc::new(roots(&folder.join(file))?) })
     }
 
-    /// The file that they were read from.
+    /// The path of the file that they were read from, as the configuration has it.
     pub fn file(&self) -> &Path {
         &self.file
     }

@@ -26,4 +26,4 @@ pub use refusal::{Framing, Refusal, is_failure};
 pub use request_id::RequestId;
 pub use route::{RouteLabel, method_label, route};
 pub use tenant_name::TenantName;
-pub use token::{MAX_TOKEN_BYTES, MIN_TOKEN_CHARS, TokenHash, is_token68};
+pub use token::{MAX_TOKEN_CHARS, MIN_TOKEN_CHARS, TokenHash, is_token68};

@@ -73,7 +73,7 @@ pub enum NotStored {
     DuplicateKeys,
     /// `data.id` names another call: a mix-up.
     Identity,
-    /// A status that is never stored.
+    /// A status that is never stored, or one remembered 404 too many.
     Status,
     /// A purge came between the request and the answer.
     Purged,

@@ -6,8 +6,8 @@ use subtle::ConstantTimeEq;
 
 use super::{Alphabet, hex};
 
-/// The longest bearer token that is looked at.
-pub const MAX_TOKEN_BYTES: usize = 512;
+/// The most characters of a bearer token: then `Bearer` and it are 512 bytes.
+pub const MAX_TOKEN_CHARS: usize = 505;
 
 /// The fewest characters of a token written into the configuration: below, it could be guessed.
 pub const MIN_TOKEN_CHARS: usize = 32;

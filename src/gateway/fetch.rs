@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use crate::cache::{
-    Answer, AnswerVerdict, Boarding, Entry, Generation, Landed, Pilot, Ruling, Storing, Validators, Yield,
+    Answer, AnswerVerdict, Boarded, Entry, Generation, Landed, Pilot, Ruling, Storing, Validators, Yield,
     judge_answer, settle,
 };
 use crate::clock::{self, Instant};
@@ -99,9 +99,14 @@ impl Errand {
     pub fn renew(self, now: Instant, fetches: &Fetches) {
         let Some(entry) = self.entry.as_ref().filter(|entry| entry.renewal_is_due(now)) else { return };
         let boarded = self.subject.generation.board(&self.subject.id, Storing::Wanted, Some(entry));
-        if let Boarding::Leader(pilot, _) = boarded {
+        match boarded {
             // It waits for nothing, so it needs no place among those that do.
-            fetches.spawn(self.run(pilot, Urgency::Background, None));
+            Boarded::Leader { pilot, entry: Some(_), .. } => {
+                fetches.spawn(self.run(pilot, Urgency::Background, None));
+            }
+            // It was purged meanwhile.
+            Boarded::Leader { pilot, entry: None, .. } => pilot.land(|_| Landed::gave_way()),
+            Boarded::Follower(_) | Boarded::Found(_) => {}
         }
     }
 
@@ -209,7 +214,7 @@ fn is_mix_up(verdict: &AnswerVerdict) -> bool {
 fn failed(failure: Failure, urgency: Urgency, tenant: &Tenant) -> Landed {
     let gave_way = matches!(failure, Failure::NoConnection | Failure::Budget { .. });
     if urgency == Urgency::Background && gave_way {
-        return Landed { landing: Landing::NoResponse, yields: Yield::GaveWay };
+        return Landed::gave_way();
     }
     let landing = failure.landing();
     if let Landing::NotStored { why, .. } = landing {

@@ -76,7 +76,8 @@ pub fn decide(entry: Option<Arc<Entry>>, demand: &Demand, policy: &Policy, now: 
         Verdict::Fresh if entry.is_missing() => Step::Serve(served(entry, Story::Negative { ttl })),
         Verdict::Fresh => Step::Serve(served(entry, Story::Hit { ttl })),
         Verdict::Renew => {
-            Step::Renew(served(entry, Story::Stale { ttl, reason: StaleReason::WhileRevalidate }))
+            let served = served(entry, Story::Stale { ttl, reason: StaleReason::WhileRevalidate });
+            if demand.only_if_cached { Step::Serve(served) } else { Step::Renew(served) }
         }
         Verdict::Tolerated => {
             Step::Serve(served(entry, Story::Stale { ttl, reason: StaleReason::Tolerated }))

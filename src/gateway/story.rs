@@ -18,7 +18,7 @@ use super::framing;
 use super::lookup::{Question, Served, Step, decide, demand, fall_back};
 use super::respond::{Answer, Asker, Found, LimitToTell};
 use super::snapshot::{Snapshot, Snapshots};
-use crate::cache::{Boarding, Demand, Landed, Lost, Reckoning, Yield};
+use crate::cache::{Boarded, Demand, Landed, Lost, Reckoning, Yield};
 use crate::clock::{self, WallClock};
 use crate::domain::{CallId, Landing, Refusal, RequestId, Story, make_room_for_values, route};
 use crate::server::{Answering, Handler, Peer};
@@ -215,21 +215,19 @@ impl Gateway {
         loop {
             let Asking { subject, question, .. } = &*asking;
             let forward = question.forward;
-            let place = subject.tenant.waits().fetches.take();
             let boarded = subject.generation.board(&subject.id, question.storing, question.seen.as_ref());
             let (passenger, collapsed) = match boarded {
-                Boarding::Follower(passenger) => (passenger, true),
-                Boarding::Leader(pilot, passenger) => {
-                    let Some(place) = place else {
+                Boarded::Follower(passenger) => (passenger, true),
+                Boarded::Leader { pilot, passenger, entry } => {
+                    let Some(place) = subject.tenant.waits().fetches.take() else {
                         pilot.land(|_| Landed::refused(Landing::NotSent, Refusal::Overloaded));
                         return Err(Refusal::Overloaded);
                     };
-                    let entry = question.entry().cloned();
                     let errand = Errand::new(subject.clone(), entry, record.id.clone(), record.trace.clone());
                     errand.depart(pilot, place, &self.fetches);
                     (passenger, false)
                 }
-                Boarding::Found(entry) => {
+                Boarded::Found(entry) => {
                     // A fetch has landed since we looked.
                     match decide(Some(entry), &asking.demand, &asking.subject.policy, clock::now()) {
                         Step::Serve(served) | Step::Renew(served) => return Ok(serve(served, record)),
@@ -252,6 +250,7 @@ impl Gateway {
                 () = self.cutoff.reached() => return Err(Refusal::ShuttingDown),
             };
             if matches!(landed.yields, Yield::GaveWay) && clock::now() < subject.deadline {
+                record.story = None;
                 continue;
             }
             record.story = Some(Story::Forwarded { forward, landing: landed.landing, collapsed });

@@ -31,8 +31,11 @@ pub struct Activity {
 /// What a connection is waiting for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// The rest of a request's head, or the first request.
-    Head,
+    /// The rest of a request's head, or the first request; `begun` tells one head from the next.
+    Head {
+        /// Requests begun so far.
+        begun: u32,
+    },
     /// The client to take bytes; `writes` tells one stall from the next.
     Write {
         /// Successful writes so far.
@@ -105,7 +108,7 @@ impl Activity {
         } else if self.in_flight.load(Relaxed) > 0 {
             Phase::Answer
         } else if self.head_open.load(Relaxed) {
-            Phase::Head
+            Phase::Head { begun: self.begun.load(Relaxed) }
         } else {
             Phase::Idle { begun: self.begun.load(Relaxed) }
         }

@@ -42,7 +42,7 @@ impl Patience {
     /// Starts with the time for the first head of a connection that was opened at `since`.
     pub fn new(timeouts: Timeouts, since: Instant) -> Self {
         let timer = Box::pin(tokio::time::sleep_until((since + timeouts.head).for_timer()));
-        Self { timeouts, armed: Armed::Deadline(Phase::Head), timer }
+        Self { timeouts, armed: Armed::Deadline(Phase::Head { begun: 0 }), timer }
     }
 
     /// Is ready when the connection has taken too long over `phase`, the phase it is in now.
@@ -76,7 +76,7 @@ impl Patience {
     /// The limit of a phase that has its own deadline which isn't armed yet.
     fn deadline_to_arm(&self, phase: Phase) -> Option<Duration> {
         let limit = match phase {
-            Phase::Head => self.timeouts.head,
+            Phase::Head { .. } => self.timeouts.head,
             Phase::Write { .. } => self.timeouts.idle,
             Phase::Answer | Phase::Idle { .. } => return None,
         };
@@ -86,8 +86,8 @@ impl Patience {
     /// Whether the timer is set for the end of a head that has come, and an idle connection would have
     /// to go before that.
     fn is_armed_too_late(&self, phase: Phase) -> bool {
-        self.armed == Armed::Deadline(Phase::Head)
-            && phase != Phase::Head
+        matches!(self.armed, Armed::Deadline(Phase::Head { .. }))
+            && !matches!(phase, Phase::Head { .. })
             && self.timeouts.idle < self.timeouts.head
     }
 
@@ -127,7 +127,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_first_head_has_its_time() {
-        let took = ends_after(&mut Patience::new(TIMEOUTS, clock::now()), Phase::Head).await;
+        let took = ends_after(&mut Patience::new(TIMEOUTS, clock::now()), Phase::Head { begun: 0 }).await;
         assert!((5.0..5.1).contains(&took), "{took}");
     }
 
@@ -136,8 +136,16 @@ mod tests {
         let mut patience = Patience::new(TIMEOUTS, clock::now());
         stays(&mut patience, Phase::Answer, 20).await;
         stays(&mut patience, Phase::Idle { begun: 1 }, 20).await;
-        let took = ends_after(&mut patience, Phase::Head).await;
+        let took = ends_after(&mut patience, Phase::Head { begun: 1 }).await;
         assert!((5.0..5.1).contains(&took), "{took}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_of_many_slow_heads_has_its_own_time() {
+        let mut patience = Patience::new(TIMEOUTS, clock::now());
+        for begun in 0..10 {
+            stays(&mut patience, Phase::Head { begun }, 4).await;
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use http::HeaderValue;
 
-use crate::domain::{MAX_TOKEN_BYTES, TokenHash, is_token68};
+use crate::domain::{MAX_TOKEN_CHARS, TokenHash, is_token68};
 
 const SCHEME: &[u8] = b"bearer";
 
@@ -12,7 +12,7 @@ pub fn token_hash(authorization: &HeaderValue) -> Option<TokenHash> {
     let line = authorization.as_bytes();
     let (scheme, rest) = line.split_at_checked(SCHEME.len())?;
     let token = rest.strip_prefix(b" ").filter(|_| scheme.eq_ignore_ascii_case(SCHEME))?;
-    (line.len() <= MAX_TOKEN_BYTES && is_token68(token)).then(|| TokenHash::of(token))
+    (token.len() <= MAX_TOKEN_CHARS && is_token68(token)).then(|| TokenHash::of(token))
 }
 
 #[cfg(test)]

@@ -249,9 +249,16 @@ impl Upstream {
         Failure::Budget { retry_after: spent.retry_after }
     }
 
+    /// The right to have one more connection busy. A renewal waits for none, and leaves a quarter of
+    /// them to those who wait.
     async fn permit(&self, urgency: Urgency, deadline: Instant) -> Result<SemaphorePermit<'_>, Failure> {
         match urgency {
-            Urgency::Background => self.permits.try_acquire().map_err(|_| Failure::NoConnection),
+            Urgency::Background => {
+                let reserve = self.parts.settings.max_connections / 4;
+                let is_free = self.permits.available_permits() > reserve;
+                let permit = self.permits.try_acquire().ok().filter(|_| is_free);
+                permit.ok_or(Failure::NoConnection)
+            }
             Urgency::Foreground => {
                 match tokio::time::timeout_at(deadline.for_timer(), self.permits.acquire()).await {
                     Ok(Ok(permit)) => Ok(permit),
@@ -360,7 +367,7 @@ impl Upstream {
                 "the upstream rejected both of this tenant's keys: its lookups fail until one is replaced and the \
                  configuration reloaded"
             );
-        } else if result.is_ok() && self.parts.keys.promote(&next) == Promotion::News {
+        } else if is_accepted(&result) && self.parts.keys.promote(&next) == Promotion::News {
             metrics.upstream_key_promotions.increment();
             tracing::warn!(
                 tenant,
@@ -370,6 +377,14 @@ impl Upstream {
         }
         result
     }
+}
+
+/// Whether the upstream's answer shows that it took the key: one that failed shows nothing.
+fn is_accepted(result: &Result<Fetched, Failure>) -> bool {
+    result.as_ref().is_ok_and(|fetched| {
+        let status = fetched.answer.status;
+        status.is_success() || status == StatusCode::NOT_MODIFIED || status == StatusCode::NOT_FOUND
+    })
 }
 
 fn is_rejected(result: &Result<Fetched, Failure>) -> bool {

@@ -58,6 +58,11 @@ impl KeyRing {
     pub fn contains(&self, key: &UpstreamKey) -> bool {
         self.keys.contains(key)
     }
+
+    /// Whether every key of another ring is in this one.
+    pub fn contains_all_of(&self, other: &Self) -> bool {
+        other.keys.iter().all(|key| self.contains(key))
+    }
 }
 
 /// Whether a promotion changed anything.

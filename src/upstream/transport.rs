@@ -151,6 +151,8 @@ impl Network {
         };
         let (mut head, body) = response.map_err(|error| classify(&error))?.into_parts();
         if is_ambiguous(&head.headers) {
+            // Where this answer ends, and the next begins, is anybody's guess.
+            poison(&capture);
             return Err(Broken::Invalid);
         }
         let body = read(body, head.status, bounds).await.inspect_err(|_| poison(&capture))?;

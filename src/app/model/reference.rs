@@ -49,7 +49,8 @@ pub struct Entry {
     words: Vec<Word>,
     /// When the call last changed, by the calendar.
     changed: Option<i64>,
-    received_at: i64,
+    /// When the upstream made the answer, by the calendar.
+    made_at: i64,
     /// What our own policy gave it, once that is known.
     pub own_lifetime: Option<i64>,
     pub tag: String,
@@ -81,8 +82,6 @@ struct Flight {
     storing: bool,
     /// Whether its call was purged on the way.
     purged: bool,
-    /// Which of the tenant's stores it lands in.
-    world: u32,
     waiting: Vec<Waiting>,
 }
 
@@ -94,7 +93,6 @@ pub struct Reference {
     /// By the number that the harness gave the upstream request.
     flights: HashMap<u64, Flight>,
     paused_until: [i64; 2],
-    worlds: [u32; 2],
     rules: Rules,
 }
 
@@ -127,8 +125,8 @@ fn seconds(millis: i64) -> i64 {
 }
 
 impl Flight {
-    fn is_current(&self, key: (usize, usize), world: u32) -> bool {
-        (self.tenant, self.call) == key && !self.purged && self.world == world
+    fn is_current(&self, key: (usize, usize)) -> bool {
+        (self.tenant, self.call) == key && !self.purged
     }
 }
 
@@ -158,7 +156,7 @@ impl Entry {
 
     fn is_settled(&self) -> bool {
         self.changed.is_some_and(|changed| {
-            changed <= self.received_at && self.received_at - changed >= self.rules.settle_window
+            changed <= self.made_at && self.made_at - changed >= self.rules.settle_window
         })
     }
 
@@ -228,7 +226,7 @@ fn expected(status: u16, story: String) -> Expected {
 impl Reference {
     pub fn new(rules: Rules, calendar: i64) -> Self {
         let (entries, flights) = Default::default();
-        Self { now: 0, calendar, entries, flights, paused_until: [0; 2], worlds: [0; 2], rules }
+        Self { now: 0, calendar, entries, flights, paused_until: [0; 2], rules }
     }
 
     pub fn entry(&mut self, tenant: usize, call: usize) -> Option<&mut Entry> {
@@ -282,7 +280,10 @@ impl Reference {
                 None
             };
             if let Some(detail) = detail {
-                let renews = !entry.is_fresh(now) && renewable && now >= entry.renew_after;
+                let renews = !entry.is_fresh(now)
+                    && renewable
+                    && now >= entry.renew_after
+                    && !wants(Demand::OnlyIfCached);
                 let renewal = if renews { self.begin_renewal(key, entry, number) } else { Renewal::None };
                 return Asked::Answered(served(entry, now, detail, condition.as_deref()), renewal);
             }
@@ -293,8 +294,7 @@ impl Reference {
         }
         let entry = entry.filter(|entry| !entry.missing);
         let storing = !wants(Demand::NoStore);
-        let world = self.worlds[ask.tenant];
-        let under_way = self.flights.values_mut().find(|flight| flight.is_current(key, world));
+        let under_way = self.flights.values_mut().find(|flight| flight.is_current(key));
         let waiting = Waiting {
             client,
             forward,
@@ -313,8 +313,7 @@ impl Reference {
     }
 
     fn begin_renewal(&mut self, key: (usize, usize), entry: &Entry, number: u64) -> Renewal {
-        let world = self.worlds[key.0];
-        if let Some(flight) = self.flights.values_mut().find(|flight| flight.is_current(key, world)) {
+        if let Some(flight) = self.flights.values_mut().find(|flight| flight.is_current(key)) {
             flight.storing = true;
             return Renewal::None;
         }
@@ -341,7 +340,6 @@ impl Reference {
             background,
             storing,
             purged: false,
-            world: self.worlds[tenant],
             waiting,
         };
         self.flights.insert(number, flight);
@@ -390,15 +388,16 @@ impl Reference {
     }
 
     pub fn purge_call(&mut self, tenant: usize, call: usize) -> u64 {
-        let world = self.worlds[tenant];
-        for flight in self.flights.values_mut().filter(|flight| flight.is_current((tenant, call), world)) {
+        for flight in self.flights.values_mut().filter(|flight| flight.is_current((tenant, call))) {
             flight.purged = true;
         }
         u64::from(self.entries.remove(&(tenant, call)).is_some())
     }
 
     pub fn purge_tenant(&mut self, tenant: usize) {
-        self.worlds[tenant] += 1;
+        for flight in self.flights.values_mut().filter(|flight| flight.tenant == tenant) {
+            flight.purged = true;
+        }
         self.entries.retain(|(owner, _), _| *owner != tenant);
     }
 
@@ -419,8 +418,6 @@ impl Reference {
             let until = self.now + i64::from(seconds) * 1000;
             self.paused_until[flight.tenant] = self.paused_until[flight.tenant].max(until);
         }
-        // What was begun in a store that was purged as a whole lands there, and is told so.
-        let gone_world = flight.world != self.worlds[flight.tenant];
         let may_change = !flight.purged;
         let key = (flight.tenant, flight.call);
         let no_store = answer.words.contains(&Word::NoStore);
@@ -501,8 +498,9 @@ impl Reference {
             }
             What::Reset => (String::new(), broken(502), true, Change::Nothing),
         };
-        if may_change && !gone_world {
+        if may_change {
             match &change {
+                Change::Store(entry) if entry.missing && !flight.storing => drop(self.entries.remove(&key)),
                 Change::Store(entry) if flight.storing => drop(self.entries.insert(key, entry.clone())),
                 Change::Remove => drop(self.entries.remove(&key)),
                 Change::Store(_) | Change::Nothing => {}
@@ -546,7 +544,7 @@ impl Reference {
         let now = self.now;
         if let Some(entry) = self.entries.get_mut(&(flight.tenant, flight.call))
             && Some(entry.version) == renewed
-            && flight.world == self.worlds[flight.tenant]
+            && !flight.purged
         {
             entry.renew_after = now + (1000_i64 << entry.failures.min(16)).min(30_000);
             entry.failures += 1;
@@ -568,7 +566,7 @@ impl Reference {
             initial_age: 0,
             words: answer.words.clone(),
             changed,
-            received_at: 0,
+            made_at: 0,
             own_lifetime: None,
             tag: tag.to_owned(),
             upstream_tag: answer.tagged,
@@ -585,7 +583,7 @@ impl Reference {
         let apparent = answer.dated.map_or(0, |ago| i64::from(ago) * 1000);
         entry.initial_age = apparent.max(answer.age.map_or(0, |age| i64::from(age) * 1000) + delay);
         entry.received = self.now;
-        entry.received_at = self.calendar;
+        entry.made_at = self.calendar - apparent / 1000;
         entry.own_lifetime = None;
         (entry.failures, entry.renew_after) = (0, 0);
     }

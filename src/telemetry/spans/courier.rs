@@ -48,7 +48,7 @@ impl Courier {
     pub fn new(certificate: Option<&str>, timeout: Duration) -> Result<Self, String> {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         if let Some(file) = certificate {
-            roots.roots.extend(ExtraRoots::read(Path::new(file))?.roots.roots.iter().cloned());
+            roots.roots.extend(ExtraRoots::read(Path::new(file), Path::new(""))?.roots.roots.iter().cloned());
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
