@@ -2,9 +2,10 @@
 //! that was there. Pure: an answer, the policy and a little randomness in, a ruling out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AGE, CACHE_CONTROL, CONTENT_ENCODING, DATE, ETAG, LAST_MODIFIED, VARY};
+use http::header::{AGE, CACHE_CONTROL, CONTENT_ENCODING, DATE, ETAG, LAST_MODIFIED, RETRY_AFTER, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::envelope::{Envelope, is_error, is_object};
@@ -142,13 +143,14 @@ impl Entry {
 /// Rules on an answer to a request for `id` that asked for the whole call. `jitter` is 0 to 1000.
 pub fn admit(answer: &Answer, id: &CallId, policy: &Policy, jitter: u16) -> Ruling {
     let refuse = |refusal, why| Ruling::Refuse { refusal, why, older: Older::Stays };
-    if is_encoded(&answer.headers) {
-        return refuse(Refusal::UpstreamFailed, NotStored::InvalidBody);
-    }
+    let is_encoded = is_encoded(&answer.headers);
     match answer.status.as_u16() {
+        // These speak by their status, whatever their body is.
+        401 => refuse(Refusal::UpstreamKeyRejected, NotStored::Status),
+        403 | 404 | 410 if is_encoded => refuse_error(answer, Older::Goes),
+        _ if is_encoded => refuse(Refusal::UpstreamFailed, NotStored::InvalidBody),
         200 => admit_call(answer, id, policy, jitter),
         201..=299 => pass(answer, NotStored::Status, Older::Stays),
-        401 => refuse(Refusal::UpstreamKeyRejected, NotStored::Status),
         404 => admit_missing(answer, policy),
         403 | 410 => pass_error(answer, Older::Goes),
         400..=599 => pass_error(answer, Older::Stays),
@@ -172,7 +174,18 @@ fn pass_error(answer: &Answer, older: Older) -> Ruling {
     if is_object(&answer.body) {
         return pass(answer, NotStored::Status, older);
     }
-    Ruling::Refuse { refusal: Refusal::UpstreamStatus(answer.status), why: NotStored::Status, older }
+    refuse_error(answer, older)
+}
+
+fn refuse_error(answer: &Answer, older: Older) -> Ruling {
+    let refusal = Refusal::UpstreamStatus { status: answer.status, retry_after: retry_after(&answer.headers) };
+    Ruling::Refuse { refusal, why: NotStored::Status, older }
+}
+
+/// When the upstream says to come back, if it says so in seconds.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
 }
 
 fn admit_call(answer: &Answer, id: &CallId, policy: &Policy, jitter: u16) -> Ruling {

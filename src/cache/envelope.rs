@@ -62,8 +62,13 @@ impl<'a> Envelope<'a> {
             return Self::Ambiguous;
         }
         let data_text = data.map_or("null", RawValue::get);
-        // `data` is an object for a call; what else it may be in other answers has no ID.
-        let call = serde_json::from_str(data_text).unwrap_or_else(|_| Call::default());
+        let call = match serde_json::from_str(data_text) {
+            Ok(call) => call,
+            // What stands in it that can't be read, a number out of range say, may hide another ID.
+            Err(_) if data_text.starts_with('{') => return Self::Unreadable,
+            // `data` is an object for a call; what else it may be in other answers has no ID.
+            Err(_) => Call::default(),
+        };
         if call.duplicate_id {
             return Self::Ambiguous;
         }

@@ -204,3 +204,104 @@ impl Generation {
         metrics.count_evictions(Eviction::Purged, u64::from(self.store.remove(id).is_some()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+    use crate::cache::{Answer, AnswerVerdict, Exchange, Validators, judge_answer, settle};
+    use crate::clock::WallClock;
+    use crate::domain::{Landing, TenantName};
+
+    const CALL: &str = r#"{"success":true,"data":{"id":"call_1","status":"completed"}}"#;
+    const MISSING: &str = r#"{"success":false,"error":{"code":"NOT_FOUND"}}"#;
+
+    fn metrics() -> Arc<TenantMetrics> {
+        Arc::new(TenantMetrics::new(TenantName::parse("alpha").unwrap()))
+    }
+
+    fn id(text: &str) -> CallId {
+        CallId::parse(text.as_bytes()).unwrap()
+    }
+
+    /// An answer of the upstream, judged.
+    fn judged(id: &CallId, status: u16, body: &'static str) -> AnswerVerdict {
+        let now = clock::now();
+        let answer = Answer {
+            status: http::StatusCode::from_u16(status).unwrap(),
+            headers: HeaderMap::new(),
+            body: body.into(),
+            exchange: Exchange { sent: now, received: now, received_at: WallClock::system().now() },
+        };
+        judge_answer(&answer, id, None, &Validators::default(), &Policy::for_tests(), 0)
+    }
+
+    /// Leads a fetch that brings this.
+    fn fetch(cache: &Cache, id: &CallId, storing: Storing, status: u16, body: &'static str) -> Landing {
+        let generation = Arc::clone(&cache.current());
+        let saw = generation.entry(id);
+        let Boarded::Leader { pilot, .. } = generation.board(id, storing, saw.as_ref()) else {
+            panic!("somebody leads already")
+        };
+        let mut landed = None;
+        pilot.land(|landing| {
+            let verdict = judged(id, status, body);
+            let settled = settle(verdict, id, &generation, &Policy::for_tests(), &cache.metrics, landing);
+            landed = Some(settled.landing);
+            settled
+        });
+        landed.unwrap()
+    }
+
+    #[test]
+    fn what_was_purged_is_not_there_to_be_validated() {
+        let (cache, id) = (Cache::new(1 << 20, metrics()), id("call_1"));
+        fetch(&cache, &id, Storing::Wanted, 200, CALL);
+        let generation = Arc::clone(&cache.current());
+        let saw = generation.entry(&id);
+        assert!(saw.is_some());
+        let boarded = generation.board(&id, Storing::Wanted, saw.as_ref());
+        assert!(matches!(&boarded, Boarded::Leader { entry: Some(_), .. }));
+        drop(boarded);
+        cache.purge_call(&id);
+        let boarded = generation.board(&id, Storing::Wanted, saw.as_ref());
+        assert!(matches!(&boarded, Boarded::Leader { entry: None, .. }));
+    }
+
+    #[test]
+    fn t52_a_call_goes_with_its_404_also_where_that_is_not_remembered() {
+        let cache = Cache::new(1 << 30, metrics());
+        let call = id("call_1");
+        fetch(&cache, &call, Storing::Wanted, 200, CALL);
+        fetch(&cache, &call, Storing::Unwanted, 404, MISSING);
+        assert!(cache.current().entry(&call).is_none(), "the client that heard of it said no-store");
+        fetch(&cache, &call, Storing::Wanted, 200, CALL);
+        for number in 0..10_000 {
+            let missing = id(&format!("call_missing{number}"));
+            assert!(matches!(
+                fetch(&cache, &missing, Storing::Wanted, 404, MISSING),
+                Landing::Stored { .. }
+            ));
+        }
+        let one_more = Landing::NotStored { status: 404, why: NotStored::Status };
+        assert_eq!(fetch(&cache, &call, Storing::Wanted, 404, MISSING), one_more);
+        assert!(cache.current().entry(&call).is_none(), "as many are remembered as may be");
+        let again = fetch(&cache, &id("call_missing0"), Storing::Wanted, 404, MISSING);
+        assert!(matches!(again, Landing::Stored { .. }), "one that is remembered may be renewed: {again:?}");
+    }
+
+    #[test]
+    fn without_its_fetches_a_cache_keeps_what_is_stored_and_takes_nothing_of_theirs() {
+        let cache = Cache::new(1 << 20, metrics());
+        let (stored, late) = (id("call_1"), id("call_2"));
+        fetch(&cache, &stored, Storing::Wanted, 200, CALL);
+        let next = cache.without_fetches();
+        assert!(next.current().entry(&stored).is_some());
+        let purged = Landing::NotStored { status: 404, why: NotStored::Purged };
+        assert_eq!(fetch(&cache, &late, Storing::Wanted, 404, MISSING), purged);
+        assert!(next.current().entry(&late).is_none());
+        fetch(&next, &late, Storing::Wanted, 404, MISSING);
+        assert!(next.current().entry(&late).is_some());
+    }
+}

@@ -61,6 +61,18 @@ impl Settings {
     }
 }
 
+#[cfg(test)]
+impl Cache {
+    /// The policy of a configuration that says nothing of it.
+    pub fn for_tests() -> Self {
+        let text = format!(
+            "[[tenants]]\nname = \"a\"\ntoken_sha256 = [\"{}\"]\nupstream_key = {{ value = \"k\" }}\n",
+            "0".repeat(64)
+        );
+        super::load_text(Path::new("g.toml"), text, &Default::default()).unwrap().settings.cache
+    }
+}
+
 /// Where a listener binds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
@@ -204,6 +216,10 @@ impl BaseUrl {
         }
         if authority.host().is_empty() {
             return Err(EXPECTED);
+        }
+        let has_port = authority.as_str().len() > authority.host().len();
+        if has_port && authority.port_u16().is_none_or(|port| port == 0) {
+            return Err("expected a port from 1 to 65535");
         }
         let target = parts.path_and_query;
         if target.is_some_and(|target| target.as_str() != "/") || text.contains('#') {

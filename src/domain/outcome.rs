@@ -216,7 +216,10 @@ impl Story {
             Self::Forwarded { landing: Landing::NotSent, .. } => Outcome::Miss,
             Self::Forwarded { forward: Forward::Request, .. } => Outcome::Bypass,
             Self::Forwarded { collapsed: true, .. } => Outcome::Collapsed,
-            Self::Forwarded { landing: Landing::Renewed { .. }, .. } => Outcome::Revalidated,
+            Self::Forwarded {
+                landing: Landing::Renewed { .. } | Landing::NotStored { status: 304, why: NotStored::NoStore },
+                ..
+            } => Outcome::Revalidated,
             Self::Forwarded { .. } => Outcome::Miss,
         }
     }

@@ -52,7 +52,12 @@ pub enum Refusal {
     /// 504: the client wanted only what is cached.
     NotCached,
     /// The upstream's own error status, whose body was not JSON.
-    UpstreamStatus(StatusCode),
+    UpstreamStatus {
+        /// The status.
+        status: StatusCode,
+        /// When to come back, if the upstream said so.
+        retry_after: Option<Duration>,
+    },
     /// 503: too many lookups wait for a fetch.
     Overloaded,
     /// 503: cut off by the end of the drain.
@@ -79,7 +84,7 @@ impl Refusal {
             Self::TenantLimit { .. } | Self::UpstreamBudget { .. } | Self::UpstreamPaused { .. } => {
                 StatusCode::TOO_MANY_REQUESTS
             }
-            Self::UpstreamStatus(status) => *status,
+            Self::UpstreamStatus { status, .. } => *status,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::UpstreamFailed | Self::UpstreamKeyRejected => StatusCode::BAD_GATEWAY,
             Self::Overloaded | Self::ShuttingDown | Self::UpstreamUnavailable { .. } => {
@@ -100,7 +105,7 @@ impl Refusal {
                 "RATE_LIMITED"
             }
             Self::Internal => "INTERNAL",
-            Self::UpstreamFailed | Self::UpstreamKeyRejected | Self::UpstreamStatus(_) => "UPSTREAM_ERROR",
+            Self::UpstreamFailed | Self::UpstreamKeyRejected | Self::UpstreamStatus { .. } => "UPSTREAM_ERROR",
             Self::UpstreamUnavailable { .. } => "UPSTREAM_UNAVAILABLE",
             Self::NotCached => "NOT_CACHED",
             Self::Overloaded => "OVERLOADED",
@@ -125,7 +130,7 @@ impl Refusal {
             Self::UpstreamPaused { .. } => "The upstream asked this tenant to wait",
             Self::UpstreamUnavailable { .. } => "The upstream is failing; it is asked again shortly",
             Self::NotCached => "Nothing usable is cached, and the request allowed nothing else",
-            Self::UpstreamStatus(_) => "The upstream answered with an error",
+            Self::UpstreamStatus { .. } => "The upstream answered with an error",
             Self::Overloaded => "Too many lookups are waiting for the upstream",
             Self::ShuttingDown => "The gateway is shutting down",
             Self::UpstreamTimeout => "The upstream did not answer in time",
@@ -144,7 +149,7 @@ impl Refusal {
             | Self::UpstreamUnavailable { .. }
             | Self::UpstreamTimeout
             | Self::UpstreamFailed => true,
-            Self::UpstreamStatus(status) => is_failure(*status),
+            Self::UpstreamStatus { status, .. } => is_failure(*status),
             Self::Framing(_)
             | Self::Expectation
             | Self::Unauthorized
@@ -167,7 +172,8 @@ impl Refusal {
             Self::TenantLimit { retry_after }
             | Self::UpstreamBudget { retry_after }
             | Self::UpstreamPaused { retry_after }
-            | Self::UpstreamUnavailable { retry_after } => {
+            | Self::UpstreamUnavailable { retry_after }
+            | Self::UpstreamStatus { retry_after: Some(retry_after), .. } => {
                 let begun = u64::from(retry_after.subsec_nanos() > 0);
                 Some(retry_after.as_secs().saturating_add(begun).max(1))
             }
@@ -180,7 +186,7 @@ impl Refusal {
             | Self::Query
             | Self::CallIdFormat
             | Self::NotCached
-            | Self::UpstreamStatus(_)
+            | Self::UpstreamStatus { retry_after: None, .. }
             | Self::UpstreamTimeout
             | Self::UpstreamFailed
             | Self::UpstreamKeyRejected
@@ -212,7 +218,7 @@ impl Refusal {
             Self::UpstreamPaused { retry_after },
             Self::UpstreamUnavailable { retry_after },
             Self::NotCached,
-            Self::UpstreamStatus(StatusCode::BAD_GATEWAY),
+            Self::UpstreamStatus { status: StatusCode::BAD_GATEWAY, retry_after: Some(retry_after) },
             Self::Overloaded,
             Self::ShuttingDown,
             Self::UpstreamTimeout,
@@ -238,7 +244,7 @@ impl Refusal {
             Self::UpstreamPaused { .. } => 9,
             Self::UpstreamUnavailable { .. } => 10,
             Self::NotCached => 11,
-            Self::UpstreamStatus(_) => 12,
+            Self::UpstreamStatus { .. } => 12,
             Self::Overloaded => 13,
             Self::ShuttingDown => 14,
             Self::UpstreamTimeout => 15,

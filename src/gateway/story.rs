@@ -18,7 +18,7 @@ use super::framing;
 use super::lookup::{Question, Served, Step, decide, demand, fall_back};
 use super::respond::{Answer, Asker, Found, LimitToTell};
 use super::snapshot::{Snapshot, Snapshots};
-use crate::cache::{Boarded, Demand, Landed, Lost, Reckoning, Yield};
+use crate::cache::{Boarded, Demand, Landed, Lost, Reckoning, Storing, Yield};
 use crate::clock::{self, WallClock};
 use crate::domain::{CallId, Landing, Refusal, RequestId, Story, make_room_for_values, route};
 use crate::server::{Answering, Handler, Peer};
@@ -223,6 +223,8 @@ impl Gateway {
                         pilot.land(|_| Landed::refused(Landing::NotSent, Refusal::Overloaded));
                         return Err(Refusal::Overloaded);
                     };
+                    // For a client that said so, the store is not even read.
+                    let entry = entry.filter(|_| question.storing == Storing::Wanted);
                     let errand = Errand::new(subject.clone(), entry, record.id.clone(), record.trace.clone());
                     errand.depart(pilot, place, &self.fetches);
                     (passenger, false)

@@ -22,8 +22,8 @@ use crate::config::Rate;
 /// A limiter of one rate. Its state outlives reloads that leave the rate as it is.
 pub struct Limiter {
     rate: Rate,
-    /// Nanoseconds in which one cell comes back.
-    interval: u64,
+    /// When the bucket is full again: what [`Cells`] keeps.
+    due: Arc<AtomicU64>,
     cells: RateLimiter<NotKeyed, Cells, Hand, StateInformationMiddleware>,
     /// The same cells, looked at without taking one.
     view: RateLimiter<NotKeyed, View, Hand, StateInformationMiddleware>,
@@ -52,14 +52,14 @@ impl Limiter {
     /// A full bucket.
     pub fn new(rate: Rate) -> Self {
         let hand = Hand { start: clock::now(), now: Arc::default() };
-        let cells = Cells(Arc::default());
-        let view = View(Arc::clone(&cells.0));
+        let due = Arc::default();
+        let (cells, view) = (Cells(Arc::clone(&due)), View(Arc::clone(&due)));
         // `with_period` is `None` only for a period of zero, which a `Rate` never has.
         let quota = Quota::with_period(rate.interval).unwrap_or_else(|| Quota::per_second(rate.burst));
         let quota = quota.allow_burst(rate.burst);
         Self {
             rate,
-            interval: u64::try_from(rate.interval.as_nanos()).unwrap_or(u64::MAX),
+            due,
             cells: RateLimiter::new(quota, cells, hand.clone()),
             view: RateLimiter::new(quota, view, hand.clone()),
             hand,
@@ -99,13 +99,12 @@ impl Limiter {
     }
 
     fn left_of(&self, remaining: u32) -> Left {
-        let missing = self.rate.burst.get().saturating_sub(remaining);
-        let full_in_seconds = self.interval.saturating_mul(missing.into()).div_ceil(1_000_000_000);
-        Left { remaining, full_in_seconds }
+        let full_in = self.due.load(Ordering::Relaxed).saturating_sub(self.hand.now().0);
+        Left { remaining, full_in_seconds: full_in.div_ceil(1_000_000_000) }
     }
 }
 
-/// GCRA's one number: the time at which the next cell is due, in nanoseconds since the start; 0
+/// GCRA's one number: the time at which the bucket is full again, in nanoseconds since the start; 0
 /// before the first.
 #[derive(Default)]
 struct Cells(Arc<AtomicU64>);
@@ -231,6 +230,15 @@ mod tests {
         assert_eq!(limiter.left(clock::now()), Left { remaining: 0, full_in_seconds: 3 });
         after(3000).await;
         assert_eq!(limiter.left(clock::now()), Left { remaining: 3, full_in_seconds: 0 });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_come_back_of_a_cell_counts() {
+        let limiter = limiter(10_000, 1);
+        limiter.take(clock::now()).unwrap();
+        after(8_500).await;
+        let spent = limiter.take(clock::now()).unwrap_err();
+        assert_eq!(spent.left, Left { remaining: 0, full_in_seconds: 2 });
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 use super::drain::Farewell;
 use super::opening::Speaks;
+use super::untaken::Untaken;
 
 /// The state of one connection. All accesses are relaxed: it guards no other memory, and a reading
 /// that is a moment old is as good.
@@ -26,6 +27,8 @@ pub struct Activity {
     writes: AtomicU32,
     speaks: Speaks,
     farewell: Farewell,
+    /// Answers left lying, where the client can do that: in HTTP/2.
+    untaken: Untaken,
 }
 
 /// What a connection is waiting for.
@@ -41,7 +44,7 @@ pub enum Phase {
         /// Successful writes so far.
         writes: u32,
     },
-    /// The answer to a request.
+    /// The answer to a request, or the client to take one of its answers in HTTP/2.
     Answer,
     /// Another request; `begun` tells one pause from the next.
     Idle {
@@ -62,6 +65,7 @@ impl Activity {
             writes: AtomicU32::new(0),
             speaks,
             farewell,
+            untaken: Untaken::default(),
         })
     }
 
@@ -101,11 +105,16 @@ impl Activity {
         self.speaks == Speaks::Lines && self.farewell.is_due()
     }
 
+    /// The answers that the client has not taken to their end.
+    pub const fn untaken(&self) -> &Untaken {
+        &self.untaken
+    }
+
     /// What the connection waits for now.
     pub fn phase(&self) -> Phase {
         if self.write_blocked.load(Relaxed) {
             Phase::Write { writes: self.writes.load(Relaxed) }
-        } else if self.in_flight.load(Relaxed) > 0 {
+        } else if self.in_flight.load(Relaxed) > 0 || self.untaken.any() {
             Phase::Answer
         } else if self.head_open.load(Relaxed) {
             Phase::Head { begun: self.begun.load(Relaxed) }

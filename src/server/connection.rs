@@ -16,6 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Interval;
 
 use super::activity::Activity;
 use super::answering::Answering;
@@ -24,6 +25,7 @@ use super::drain::DrainWatch;
 use super::listener::Peer;
 use super::opening::{Opening, Speaks};
 use super::patience::{Patience, Timeouts};
+use super::untaken::{LOOKS, Pieces};
 use super::watched_io::WatchedIo;
 use crate::clock::{self, Instant};
 
@@ -91,32 +93,44 @@ impl Protocol {
         let activity = Activity::new(opening.speaks, drain.farewell());
         let io = TokioIo::new(WatchedIo::new(io, opening, Arc::clone(&activity)));
         let requests = Arc::clone(&activity);
-        let service = service_fn(move |request| {
+        let answer = move |request| {
             requests.request_begins();
             let mut answering = handler.answer(peer, request);
             answering.belong_to(&requests);
             answering
-        });
+        };
         match opening.speaks {
             Speaks::Lines => {
-                let connection = pin!(self.lines.serve_connection(io, service));
-                self.see_through(connection, &activity, since, drain).await;
+                let connection = pin!(self.lines.serve_connection(io, service_fn(answer)));
+                self.see_through(connection, &activity, since, drain, None).await;
             }
             Speaks::Frames => {
+                let requests = Arc::clone(&activity);
+                let service = service_fn(move |request| {
+                    let (answering, requests) = (answer(request), Arc::clone(&requests));
+                    async move {
+                        let response = answering.await?;
+                        Ok::<_, Infallible>(response.map(|body| Pieces::of(body, &requests)))
+                    }
+                });
                 // Boxed, so that connections of lines, which are nearly all, don't have its size.
                 let mut connection = Box::pin(self.frames.serve_connection(io, service));
-                self.see_through(connection.as_mut(), &activity, since, drain).await;
+                let look = (self.timeouts.idle / LOOKS).max(Duration::from_millis(1));
+                let looks = Some(Box::new(tokio::time::interval_at((since + look).for_timer(), look)));
+                self.see_through(connection.as_mut(), &activity, since, drain, looks).await;
             }
         }
     }
 
-    /// Drives a connection until it ends, its time is over, or the drain has ended it in good order.
+    /// Drives a connection until it ends, its time is over, or the drain has ended it in good order. At
+    /// each of `looks`, answers must have moved.
     async fn see_through(
         &self,
         mut connection: Pin<&mut impl GracefulConnection>,
         activity: &Activity,
         since: Instant,
         mut drain: DrainWatch,
+        mut looks: Option<Box<Interval>>,
     ) {
         let mut draining = pin!(drain.due());
         let mut told = false;
@@ -135,6 +149,13 @@ impl Protocol {
                 told = true;
                 connection.as_mut().graceful_shutdown();
                 if connection.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(());
+                }
+            }
+            while let Some(looks) = &mut looks
+                && looks.poll_tick(&mut ringing).is_ready()
+            {
+                if activity.untaken().look() {
                     return Poll::Ready(());
                 }
             }

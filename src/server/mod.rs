@@ -14,6 +14,7 @@ mod patience;
 mod request_line;
 mod socket_file;
 mod tls;
+mod untaken;
 mod watched_io;
 mod workers;
 

@@ -22,6 +22,9 @@ use crate::domain::CallId;
 use crate::limits::{Left, Limiter, Spent};
 use crate::telemetry::{LimitLabel, Telemetry, TenantMetrics};
 
+/// How many pooled connections in a row may turn out to be closed before that counts as a failure.
+const MAX_STALE: usize = 3;
+
 /// One tenant's way to the upstream.
 pub struct Upstream {
     parts: Parts,
@@ -268,21 +271,37 @@ impl Upstream {
         }
     }
 
-    /// One exchange, and another for each pooled connection that the upstream closed just as it was
-    /// reused: that is nobody's failure. There are only so many, and each is used up by its turn.
+    /// One exchange, and another where the upstream closed a pooled connection just as it was reused:
+    /// that is nobody's failure, the first few times.
     async fn send(&self, ask: &Ask, lent: &Lent, deadline: Instant) -> Result<Fetched, Failure> {
         let mut stale = 0;
         loop {
-            match self.exchange(ask, lent, deadline).await {
-                Err(Failure::Broken(Broken::Stale)) if stale < self.parts.settings.max_connections => {
-                    stale += 1
+            let is_last = stale == MAX_STALE;
+            match self.exchange(ask, lent, deadline, is_last).await {
+                Err(Failure::Broken(Broken::Stale)) if !is_last => {
+                    stale += 1;
+                    self.charge_unasked();
                 }
                 result => return result,
             }
         }
     }
 
-    async fn exchange(&self, ask: &Ask, lent: &Lent, deadline: Instant) -> Result<Fetched, Failure> {
+    /// What goes upstream is paid for, also where the caller must not fail for it.
+    fn charge_unasked(&self) {
+        if let Some(budget) = &self.parts.budget {
+            let _ = budget.take(clock::now());
+        }
+    }
+
+    /// One exchange. Where a stale connection is not the last, it is not told to the metrics.
+    async fn exchange(
+        &self,
+        ask: &Ask,
+        lent: &Lent,
+        deadline: Instant,
+        is_last: bool,
+    ) -> Result<Fetched, Failure> {
         let Parts { settings, transport, metrics, telemetry, wall, .. } = &self.parts;
         let mut request = build(ask, &settings.base_url, &lent.key).ok_or(Failure::Unbuildable)?;
         let span = telemetry.spans.client(ask.trace.as_ref(), &settings.base_url);
@@ -300,7 +319,7 @@ impl Upstream {
         span.end(result.as_ref().map(|received| received.status).map_err(|broken| failure::label(*broken)));
         let received = clock::now();
         let took = received.duration_since(sent);
-        if let Err(Broken::Stale) = result {
+        if let (Err(Broken::Stale), false) = (&result, is_last) {
             return Err(Failure::Broken(Broken::Stale));
         }
         telemetry.metrics.time_upstream(took);
@@ -355,10 +374,7 @@ impl Upstream {
             );
             return rejection;
         };
-        // It goes upstream, so it is paid for; but the caller must not fail for it.
-        if let Some(budget) = &self.parts.budget {
-            let _ = budget.take(clock::now());
-        }
+        self.charge_unasked();
         let result = self.send(ask, &next, deadline).await;
         if is_rejected(&result) {
             metrics.upstream_key_rejections.increment();

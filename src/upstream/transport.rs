@@ -155,7 +155,11 @@ impl Network {
             poison(&capture);
             return Err(Broken::Invalid);
         }
-        let body = read(body, head.status, bounds).await.inspect_err(|_| poison(&capture))?;
+        let body = match read(body, head.status, bounds).await.inspect_err(|_| poison(&capture)) {
+            // The key is rejected, or the call gone, whatever the server meant to say of it.
+            Err(_) if speaks_by_its_status(head.status) => Bytes::new(),
+            body => body?,
+        };
         let traffic = head.extensions.remove::<Traffic>();
         let was_reused = traffic.as_ref().is_some_and(|traffic| traffic.seen().in_earlier_ones);
         let connection = Connection { capture: Some(capture), was_reused };
@@ -203,6 +207,10 @@ impl Transport for Network {
     fn exchange(&self, request: Request<()>, bounds: Bounds) -> Exchanging<'_> {
         Box::pin(self.send(request, bounds))
     }
+}
+
+const fn speaks_by_its_status(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::GONE)
 }
 
 /// Two lengths, a list of them, or a length and a coding: the next reader may see another body (RFC

@@ -308,7 +308,7 @@ impl Reference {
             flight.waiting.push(waiting);
             return Asked::Waits(Fetch::UnderWay);
         }
-        self.begin(key, entry, number, storing, vec![waiting]);
+        self.begin(key, entry.filter(|_| storing), number, storing, vec![waiting]);
         Asked::Waits(Fetch::New)
     }
 

@@ -3,14 +3,6 @@ use std::time::Duration;
 use super::*;
 use crate::clock;
 
-fn policy() -> Policy {
-    let text = format!(
-        "[[tenants]]\nname = \"a\"\ntoken_sha256 = [\"{}\"]\nupstream_key = {{ value = \"k\" }}\n",
-        "0".repeat(64)
-    );
-    crate::config::load_text("g.toml".as_ref(), text, &Default::default()).unwrap().settings.cache
-}
-
 fn id() -> CallId {
     CallId::parse(b"call_1").unwrap()
 }
@@ -35,7 +27,7 @@ fn answer(status: u16, headers: &[(&'static str, &str)], body: &str) -> Answer {
 }
 
 fn rule(status: u16, headers: &[(&'static str, &str)], body: &str) -> Ruling {
-    admit(&answer(status, headers, body), &id(), &policy(), 0)
+    admit(&answer(status, headers, body), &id(), &Policy::for_tests(), 0)
 }
 
 fn stored(ruling: Ruling) -> Arc<Entry> {
@@ -136,7 +128,11 @@ fn what_is_no_json_object_is_refused() {
         assert_eq!(refused(&rule(200, &[("content-type", "text/html")], body)), invalid, "{body}");
     }
     assert_eq!(refused(&rule(200, &[("content-encoding", "gzip")], CALL)), invalid);
-    assert_eq!(refused(&rule(404, &[("content-encoding", "br")], MISSING)), invalid);
+    assert_eq!(refused(&rule(500, &[("content-encoding", "br")], MISSING)), invalid);
+    let hiding = CALL.replace("\"status\":", "\"id\":\"call_2\",\"end_time\":1e999,\"status\":");
+    for body in [hiding, CALL.replace("call_1\"", "call_2\",\"end_time\":1e999")] {
+        assert_eq!(refused(&rule(200, &[], &body)), invalid, "{body}");
+    }
     stored(rule(200, &[("content-encoding", "identity")], CALL));
 }
 
@@ -166,7 +162,7 @@ fn the_upstream_may_forbid_storing() {
             "{vary}"
         );
     }
-    let mut ignoring = policy();
+    let mut ignoring = Policy::for_tests();
     ignoring.upstream_cache_control = crate::config::CacheControl::Ignore;
     stored(admit(&answer(200, &[("cache-control", "no-store")], CALL), &id(), &ignoring, 0));
 }
@@ -181,7 +177,7 @@ fn private_cookies_and_any_other_vary_do_not_prevent_storing() {
 
 #[test]
 fn what_is_larger_than_an_entry_is_passed() {
-    let mut small = policy();
+    let mut small = Policy::for_tests();
     small.max_entry_bytes = CALL.len() + 60;
     stored(admit(&answer(200, &[("etag", "\"a\"")], CALL), &id(), &small, 0));
     let long = "\"".to_owned() + &"a".repeat(60) + "\"";
@@ -217,11 +213,18 @@ fn errors_keep_their_status_and_their_body_if_it_is_json() {
     ] {
         assert_eq!(passed(&rule(status, &[], MISSING)), Some((NotStored::Status, older)), "{status}");
         let code = StatusCode::from_u16(status).unwrap();
-        let replaced = Some((Refusal::UpstreamStatus(code), NotStored::Status, older));
+        let replaced = Some((Refusal::UpstreamStatus { status: code, retry_after: None }, NotStored::Status, older));
         assert_eq!(refused(&rule(status, &[], "<html>")), replaced, "{status}");
     }
+    let busy = refused(&rule(503, &[("retry-after", "7")], "<html>"));
+    assert_eq!(busy.and_then(|(refusal, ..)| refusal.retry_after()), Some(7));
     let rejected = Some((Refusal::UpstreamKeyRejected, NotStored::Status, Older::Stays));
     assert_eq!(refused(&rule(401, &[], MISSING)), rejected);
+    assert_eq!(refused(&rule(401, &[("content-encoding", "br")], MISSING)), rejected);
+    for status in [403, 404, 410] {
+        let gone = refused(&rule(status, &[("content-encoding", "br")], MISSING));
+        assert_eq!(gone.map(|(.., older)| older), Some(Older::Goes), "{status}: whatever is said beside it");
+    }
 }
 
 #[test]
@@ -235,7 +238,7 @@ fn only_the_upstreams_own_404_is_remembered() {
         Some((NotStored::NoStore, Older::Goes))
     );
     assert!(refused(&rule(404, &[], "<html>")).is_some());
-    let mut off = policy();
+    let mut off = Policy::for_tests();
     off.not_found_ttl = Duration::ZERO;
     let ruling = admit(&answer(404, &[], MISSING), &id(), &off, 0);
     assert_eq!(passed(&ruling), Some((NotStored::Status, Older::Goes)));
@@ -246,10 +249,10 @@ fn a_304_renews_and_updates_the_headers_rfc_9111_4_3_4() {
     let entry = stored(rule(200, &[("etag", "\"v1\""), ("x-a", "1"), ("cache-control", "max-age=1")], CALL));
     let answer = answer(304, &[("etag", "\"v1\""), ("x-a", "2"), ("cache-control", "max-age=50")], "");
     assert!(confirms(&answer, &entry.validators()));
-    let Renewal::Renewed(renewed) = renew(&entry, &answer, &policy(), 0) else { panic!("forbidden") };
+    let Renewal::Renewed(renewed) = renew(&entry, &answer, &Policy::for_tests(), 0) else { panic!("forbidden") };
     assert_eq!(renewed.reply.field(&http::HeaderName::from_static("x-a")).unwrap(), "2");
     assert_eq!((renewed.reply.status(), renewed.reply.body()), (StatusCode::OK, Bytes::from(CALL)));
-    let reckoning = Reckoning::of(&renewed.facts, &policy(), answer.exchange.received);
+    let reckoning = Reckoning::of(&renewed.facts, &Policy::for_tests(), answer.exchange.received);
     assert_eq!(reckoning.lifetime().as_secs(), 50);
 }
 
@@ -258,8 +261,8 @@ fn a_304_without_a_word_keeps_what_the_200_said() {
     let entry =
         stored(rule(200, &[("etag", "\"v1\""), ("cache-control", "max-age=7, must-revalidate")], CALL));
     let answer = answer(304, &[], "");
-    let Renewal::Renewed(renewed) = renew(&entry, &answer, &policy(), 0) else { panic!("forbidden") };
-    let reckoning = Reckoning::of(&renewed.facts, &policy(), answer.exchange.received);
+    let Renewal::Renewed(renewed) = renew(&entry, &answer, &Policy::for_tests(), 0) else { panic!("forbidden") };
+    let reckoning = Reckoning::of(&renewed.facts, &Policy::for_tests(), answer.exchange.received);
     assert!(reckoning.lifetime().as_secs() == 7 && reckoning.never_stale);
 }
 
@@ -267,8 +270,8 @@ fn a_304_without_a_word_keeps_what_the_200_said() {
 fn our_own_default_is_not_taken_for_the_upstreams_word_on_renewal() {
     let entry = stored(rule(200, &[("last-modified", "Mon, 15 Jan 2024 10:30:00 GMT")], CALL));
     let answer = answer(304, &[], "");
-    let Renewal::Renewed(renewed) = renew(&entry, &answer, &policy(), 0) else { panic!("forbidden") };
-    assert_eq!(Reckoning::of(&renewed.facts, &policy(), answer.exchange.received).lifetime(), policy().ttl);
+    let Renewal::Renewed(renewed) = renew(&entry, &answer, &Policy::for_tests(), 0) else { panic!("forbidden") };
+    assert_eq!(Reckoning::of(&renewed.facts, &Policy::for_tests(), answer.exchange.received).lifetime(), Policy::for_tests().ttl);
     assert_eq!(renewed.reply.field(&CACHE_CONTROL).unwrap(), "private, no-cache");
     assert_eq!(renewed.validators().etag, None, "the made-up tag is still ours");
 }
@@ -277,7 +280,7 @@ fn our_own_default_is_not_taken_for_the_upstreams_word_on_renewal() {
 fn a_304_that_says_no_store_answers_once() {
     let entry = stored(rule(200, &[("etag", "\"v1\"")], CALL));
     let answer = answer(304, &[("cache-control", "no-store")], "");
-    assert!(matches!(renew(&entry, &answer, &policy(), 0), Renewal::Forbidden(_)));
+    assert!(matches!(renew(&entry, &answer, &Policy::for_tests(), 0), Renewal::Forbidden(_)));
 }
 
 #[test]

@@ -2,17 +2,6 @@ use http::header::AGE;
 
 use super::*;
 use crate::clock;
-use crate::config::Settings;
-
-fn policy() -> Policy {
-    let text = format!(
-        "[[tenants]]\nname = \"a\"\ntoken_sha256 = [\"{}\"]\nupstream_key = {{ value = \"k\" }}\n",
-        "0".repeat(64)
-    );
-    let loaded = crate::config::load_text("g.toml".as_ref(), text, &Default::default());
-    let Settings { cache, .. } = loaded.unwrap().settings;
-    cache
-}
 
 const SETTLED: Changed = Changed::At(Timestamp::UNIX_EPOCH);
 
@@ -26,7 +15,7 @@ struct Case {
 }
 
 fn case() -> Case {
-    Case { headers: Vec::new(), changed: SETTLED, delay: 0, jitter: 0, policy: policy() }
+    Case { headers: Vec::new(), changed: SETTLED, delay: 0, jitter: 0, policy: Policy::for_tests() }
 }
 
 fn received_at() -> Timestamp {
@@ -118,7 +107,7 @@ fn huge_lifetimes_are_clamped_and_overflow_nothing_rfc_9111_1_2_2() {
         let reckoning = case().cache_control(line).after(u64::from(u32::MAX));
         assert_eq!(reckoning.lifetime().as_secs(), 1 << 31);
         assert!(!reckoning.is_fresh() && reckoning.ttl() < 0);
-        assert!(reckoning.is_spent(&policy()));
+        assert!(reckoning.is_spent(&Policy::for_tests()));
     }
 }
 
@@ -308,13 +297,13 @@ fn max_stale_accepts_what_is_beyond_revalidation_rfc_9111_5_2_1_2() {
 #[test]
 fn an_entry_is_kept_while_anything_can_be_done_with_it() {
     let kept = |case: Case, seconds| {
-        assert!(!case.after(seconds - 1).is_spent(&policy()) && case.after(seconds).is_spent(&policy()));
+        assert!(!case.after(seconds - 1).is_spent(&Policy::for_tests()) && case.after(seconds).is_spent(&Policy::for_tests()));
     };
     kept(case().cache_control("max-age=60"), 60 + 86_400);
     kept(case().cache_control("max-age=60, stale-while-revalidate=5, stale-if-error=7"), 67);
     kept(case().cache_control("no-cache"), 86_400);
     let never = case().cache_control("max-age=0, stale-if-error=0, stale-while-revalidate=0");
-    assert!(never.after(0).is_spent(&policy()));
+    assert!(never.after(0).is_spent(&Policy::for_tests()));
 }
 
 #[test]
@@ -324,11 +313,11 @@ fn a_remembered_404_is_fresh_for_its_time_and_never_stale() {
     headers.insert("cache-control", "max-age=9999, stale-if-error=9999".parse().unwrap());
     let exchange = Exchange { sent, received: sent, received_at: received_at() };
     let facts = Facts::gather(&headers, Some("100"), exchange, Kind::Missing, 1000);
-    let after = |seconds| Reckoning::of(&facts, &policy(), sent + Duration::from_secs(seconds));
+    let after = |seconds| Reckoning::of(&facts, &Policy::for_tests(), sent + Duration::from_secs(seconds));
     assert_eq!(
         (after(0).lifetime(), after(4).is_fresh(), after(5).is_fresh()),
         (Duration::from_secs(5), true, false)
     );
     assert!(!after(6).may_serve_on_error() && judge(&after(6), &Demand::default()) != Verdict::Renew);
-    assert!(!after(4).is_spent(&policy()) && after(5).is_spent(&policy()));
+    assert!(!after(4).is_spent(&Policy::for_tests()) && after(5).is_spent(&Policy::for_tests()));
 }
