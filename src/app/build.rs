@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use crate::cache::Cache;
 use crate::clock::WallClock;
-use crate::config::{Cache as Policy, Rate, Settings, Tenant as TenantSettings, Upstream as UpstreamSettings};
+use crate::config::{
+    Cache as Policy, Rate, Settings, Tenant as TenantSettings, Upstream as UpstreamSettings,
+};
 use crate::gateway::Snapshot;
 use crate::limits::Limiter;
 use crate::telemetry::{Telemetry, TenantMetrics};
@@ -104,7 +106,11 @@ impl Builder<'_> {
     fn tenant(&self, tenant: &TenantSettings) -> Arc<Tenant> {
         let former = self.before.and_then(|before| {
             let former = before.snapshot.directory.named(&tenant.name)?;
-            Some(Former { upstream: &before.settings.upstream, policy: &before.settings.cache, tenant: former })
+            Some(Former {
+                upstream: &before.settings.upstream,
+                policy: &before.settings.cache,
+                tenant: former,
+            })
         });
         let former = former.as_ref();
         let metrics = former.map_or_else(

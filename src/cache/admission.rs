@@ -178,7 +178,8 @@ fn pass_error(answer: &Answer, older: Older) -> Ruling {
 }
 
 fn refuse_error(answer: &Answer, older: Older) -> Ruling {
-    let refusal = Refusal::UpstreamStatus { status: answer.status, retry_after: retry_after(&answer.headers) };
+    let refusal =
+        Refusal::UpstreamStatus { status: answer.status, retry_after: retry_after(&answer.headers) };
     Ruling::Refuse { refusal, why: NotStored::Status, older }
 }
 

@@ -279,10 +279,7 @@ mod tests {
         fetch(&cache, &call, Storing::Wanted, 200, CALL);
         for number in 0..10_000 {
             let missing = id(&format!("call_missing{number}"));
-            assert!(matches!(
-                fetch(&cache, &missing, Storing::Wanted, 404, MISSING),
-                Landing::Stored { .. }
-            ));
+            assert!(matches!(fetch(&cache, &missing, Storing::Wanted, 404, MISSING), Landing::Stored { .. }));
         }
         let one_more = Landing::NotStored { status: 404, why: NotStored::Status };
         assert_eq!(fetch(&cache, &call, Storing::Wanted, 404, MISSING), one_more);

@@ -3,9 +3,9 @@
 //! `Age`, is added when an answer is written.
 
 use http::header::{
-    AGE, ALT_SVC, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION,
-    CONTENT_RANGE, CONTENT_TYPE, DATE, LOCATION, REFRESH, SERVER, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY,
-    VIA, WWW_AUTHENTICATE,
+    AGE, ALT_SVC, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
+    CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, DATE, LOCATION, REFRESH, SERVER, SET_COOKIE,
+    STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY, VIA, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -240,7 +240,13 @@ mod tests {
             passed(&map(&[("x-a", "1"), ("x-b", "1"), ("via", "1.1 a"), ("date", "old")])),
             &DATE_VALUE,
         );
-        let newer = map(&[("x-b", "2"), ("vary", "Accept"), ("content-range", "x"), ("content-type", "text/html"), ("content-length", "0")]);
+        let newer = map(&[
+            ("x-b", "2"),
+            ("vary", "Accept"),
+            ("content-range", "x"),
+            ("content-type", "text/html"),
+            ("content-length", "0"),
+        ]);
         assert_eq!(
             text(&updated(stored, true, &newer, &DATE_VALUE)),
             [

@@ -105,7 +105,9 @@ impl Refusal {
                 "RATE_LIMITED"
             }
             Self::Internal => "INTERNAL",
-            Self::UpstreamFailed | Self::UpstreamKeyRejected | Self::UpstreamStatus { .. } => "UPSTREAM_ERROR",
+            Self::UpstreamFailed | Self::UpstreamKeyRejected | Self::UpstreamStatus { .. } => {
+                "UPSTREAM_ERROR"
+            }
             Self::UpstreamUnavailable { .. } => "UPSTREAM_UNAVAILABLE",
             Self::NotCached => "NOT_CACHED",
             Self::Overloaded => "OVERLOADED",

@@ -22,9 +22,6 @@ use crate::domain::CallId;
 use crate::limits::{Left, Limiter, Spent};
 use crate::telemetry::{LimitLabel, Telemetry, TenantMetrics};
 
-/// How many pooled connections in a row may turn out to be closed before that counts as a failure.
-const MAX_STALE: usize = 3;
-
 /// One tenant's way to the upstream.
 pub struct Upstream {
     parts: Parts,
@@ -271,26 +268,17 @@ impl Upstream {
         }
     }
 
-    /// One exchange, and another where the upstream closed a pooled connection just as it was reused:
-    /// that is nobody's failure, the first few times.
+    /// One exchange, and another for each pooled connection that the upstream closed just as it was
+    /// reused: that is nobody's failure, and nothing that it would bill. There are only so many, and each
+    /// is used up by its turn.
     async fn send(&self, ask: &Ask, lent: &Lent, deadline: Instant) -> Result<Fetched, Failure> {
         let mut stale = 0;
         loop {
-            let is_last = stale == MAX_STALE;
+            let is_last = stale == self.parts.settings.max_connections;
             match self.exchange(ask, lent, deadline, is_last).await {
-                Err(Failure::Broken(Broken::Stale)) if !is_last => {
-                    stale += 1;
-                    self.charge_unasked();
-                }
+                Err(Failure::Broken(Broken::Stale)) if !is_last => stale += 1,
                 result => return result,
             }
-        }
-    }
-
-    /// What goes upstream is paid for, also where the caller must not fail for it.
-    fn charge_unasked(&self) {
-        if let Some(budget) = &self.parts.budget {
-            let _ = budget.take(clock::now());
         }
     }
 
@@ -374,7 +362,10 @@ impl Upstream {
             );
             return rejection;
         };
-        self.charge_unasked();
+        // It goes upstream, so it is paid for; but the caller must not fail for it.
+        if let Some(budget) = &self.parts.budget {
+            let _ = budget.take(clock::now());
+        }
         let result = self.send(ask, &next, deadline).await;
         if is_rejected(&result) {
             metrics.upstream_key_rejections.increment();

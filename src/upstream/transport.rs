@@ -210,7 +210,10 @@ impl Transport for Network {
 }
 
 const fn speaks_by_its_status(status: StatusCode) -> bool {
-    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::GONE)
+    matches!(
+        status,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::GONE
+    )
 }
 
 /// Two lengths, a list of them, or a length and a coding: the next reader may see another body (RFC

@@ -419,3 +419,54 @@ fn a_lookup_that_waits_keeps_the_deadline_that_it_began_with() {
     gate.open();
     assert_eq!(client.read().status, 200);
 }
+
+#[test]
+fn a_status_that_is_cacheable_no_more_leaves_nothing_of_it_stored() {
+    let upstream =
+        Upstream::scripted(|seen| reply("200 OK", &[], &call(seen.id()).replace("completed", "failed")));
+    let with = |statuses: &str| Config::default().with("cache", &format!("cacheable_statuses = {statuses}"));
+    let gateway = with("[\"completed\", \"failed\"]").start(&upstream);
+    gateway.get("call_1");
+    assert_eq!(gateway.get("call_1").story(), HIT);
+    reloaded(&gateway, &with("[\"completed\"]"));
+    assert_eq!(gateway.get("call_1").story(), "fwd=uri-miss; fwd-status=200; detail=not-completed");
+}
+
+#[test]
+fn what_is_fetched_with_a_key_that_is_removed_meanwhile_is_not_stored() {
+    let gate = Gate::default();
+    let waiting = gate.clone();
+    let upstream = Upstream::scripted(move |seen| match seen.header("authorization") {
+        Some("Bearer upstream-key-of-alpha") if seen.id() == "call_1" => reply("401 X", &[], "{}"),
+        Some("Bearer next") => {
+            let mut acts = vec![Act::Wait(waiting.clone())];
+            acts.extend(call_reply(seen.id(), &[]));
+            acts
+        }
+        _ => call_reply(seen.id(), &[]),
+    });
+    let gateway = Config::default().tenant(0, "upstream_key_next = { value = \"next\" }").start(&upstream);
+    gateway.get("call_2");
+    let mut client = gateway.connect();
+    client.get("/v1/calls/call_1", TOKENS[0], &[]);
+    upstream.wait_for(3);
+    reloaded(&gateway, &Config::default());
+    assert_eq!(gateway.get("call_2").story(), HIT, "the key that fetched this one is still there");
+    gate.open();
+    assert_eq!(client.read().story(), "fwd=uri-miss; fwd-status=200; detail=purged");
+    assert_eq!(gateway.metric("cache_entries{tenant=\"alpha\"}"), 1.0);
+}
+
+#[test]
+fn a_key_is_not_taken_for_good_because_the_upstream_fails() {
+    let upstream = Upstream::scripted(|seen| match seen.header("authorization") {
+        Some("Bearer next") => reply("503 X", &[], "{}"),
+        _ => reply("401 X", &[], "{}"),
+    });
+    let gateway = Config::default()
+        .with("upstream.retry", "max_attempts = 1")
+        .tenant(0, "upstream_key_next = { value = \"next\" }")
+        .start(&upstream);
+    assert_eq!(gateway.get("call_1").status, 503);
+    assert_eq!(gateway.metric("upstream_key_promotions_total{tenant=\"alpha\"}"), 0.0);
+}

@@ -260,3 +260,46 @@ fn a_renewal_leaves_the_last_of_the_budget_to_those_who_wait() {
     assert_eq!(gateway.get("call_7").status, 200);
     assert_eq!(gateway.get("call_8").status, 429);
 }
+
+#[test]
+fn t52_and_t21_a_status_counts_whatever_its_body_is() {
+    let long = "x".repeat(100_000);
+    let replies = |status: &str| {
+        let whole = reply(status, &["Content-Encoding: gzip"], "zipped");
+        let large = reply(status, &[], &long);
+        let half = vec![
+            Act::Send(format!("HTTP/1.1 {status}\r\nContent-Length: 9\r\n\r\n{{").into_bytes()),
+            Act::Close,
+        ];
+        [whole, large, half]
+    };
+    for (status, told) in [("404 X", 404), ("410 X", 410), ("403 X", 403), ("401 X", 502)] {
+        for (number, acts) in replies(status).into_iter().enumerate() {
+            let upstream = Upstream::scripted(|seen| aged(seen.id(), 60 + 300, ""));
+            let gateway =
+                Config::default().with("upstream", "max_response_bytes = \"10KiB\"").start(&upstream);
+            gateway.get("call_1");
+            upstream.now(move |_| acts.clone());
+            let answer = gateway.get("call_1");
+            assert_eq!(
+                (answer.status, answer.code().as_str()),
+                (told, "UPSTREAM_ERROR"),
+                "{status} {number}"
+            );
+            let left = if told == 502 { 1.0 } else { 0.0 };
+            assert_eq!(gateway.metric("cache_entries{tenant=\"alpha\"}"), left, "{status} {number}");
+            let rejections = gateway.metric("upstream_key_rejections_total{tenant=\"alpha\"}");
+            assert_eq!(rejections > 0.0, told == 502, "{status} {number}");
+        }
+    }
+}
+
+#[test]
+fn a_client_that_wants_only_what_is_cached_has_nothing_renewed() {
+    let upstream = Upstream::contract();
+    let gateway = stored(&upstream, 100, "");
+    let answer = gateway.get_with("call_1", &["Cache-Control: only-if-cached"]);
+    assert_eq!((answer.status, answer.story().as_str()), (200, RENEWING));
+    assert_eq!(gateway.get_with("call_2", &["Cache-Control: only-if-cached"]).code(), "NOT_CACHED");
+    assert_eq!(upstream.count(), 1);
+}

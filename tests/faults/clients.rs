@@ -13,7 +13,7 @@ fn limited(lines: &str) -> Config {
 }
 
 /// A call whose body is of about so many bytes.
-fn large(id: &str, bytes: usize) -> Vec<Act> {
+pub fn large(id: &str, bytes: usize) -> Vec<Act> {
     let filled =
         call(id).replacen("\"data\": {", &format!("\"data\": {{ \"filler\": \"{}\",", "x".repeat(bytes)), 1);
     assert!(filled.len() > bytes, "the body has the expected form");

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::clients::large;
 use crate::frames::{
     ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS,
     WINDOW_UPDATE, field, frame, lookup,
@@ -254,4 +255,86 @@ fn an_http2_client_is_told_of_the_end_and_loses_nothing() {
     assert_eq!(frames.read_until(HEADERS).unwrap().payload[0], 0x88);
     assert_eq!(frames.read_until(DATA).unwrap().stream, 1);
     assert_eq!(gateway.process.wait().code(), Some(0));
+}
+
+/// Calls of so many bytes whose IDs say that they are large, and others.
+fn large_calls(bytes: usize) -> Upstream {
+    Upstream::scripted(move |seen| match seen.id().starts_with("call_large") {
+        true => large(seen.id(), bytes),
+        false => call_reply(seen.id(), &[]),
+    })
+}
+
+#[test]
+fn t55_an_answer_that_is_not_taken_ends_its_connection_although_others_are() {
+    let upstream = large_calls(900_000);
+    let gateway = Config::default().with("limits", "idle_timeout = \"1s\"").start(&upstream);
+    let mut frames = connect(&gateway);
+    let start = Instant::now();
+    // Room for all of it on the connection, and for its beginning on its stream.
+    assert!(frames.send(WINDOW_UPDATE, 0, 0, &10_000_000_u32.to_be_bytes()));
+    assert!(frames.get(1, "/v1/calls/call_large", TOKENS[0]));
+    let mut stream = 3;
+    while frames.get(stream, CACHED, TOKENS[0]) && frames.read_until(HEADERS).is_some() {
+        std::thread::sleep(Duration::from_millis(20));
+        stream += 2;
+    }
+    assert!(stream > 20, "{stream}: others were answered meanwhile");
+    assert!(start.elapsed() >= Duration::from_millis(900), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+    unharmed(&gateway);
+}
+
+#[test]
+fn t55_an_answer_that_is_taken_slowly_is_not_cut() {
+    let bytes = 200_000;
+    let upstream = large_calls(bytes);
+    let gateway = Config::default().with("limits", "idle_timeout = \"1s\"").start(&upstream);
+    let mut frames = connect(&gateway);
+    let start = Instant::now();
+    assert!(frames.send(WINDOW_UPDATE, 0, 0, &10_000_000_u32.to_be_bytes()));
+    assert!(frames.get(1, "/v1/calls/call_large", TOKENS[0]));
+    let (mut taken, mut window) = (0, 65_535);
+    loop {
+        let data = frames.read_until(DATA).expect("the connection stays");
+        taken += data.payload.len();
+        if data.flags & END_STREAM != 0 {
+            break;
+        }
+        if taken == window {
+            std::thread::sleep(Duration::from_millis(200));
+            window += 16_384;
+            assert!(frames.send(WINDOW_UPDATE, 0, 1, &16_384_u32.to_be_bytes()));
+        }
+    }
+    assert!(taken > bytes, "{taken}");
+    assert!(start.elapsed() > Duration::from_millis(1500), "{:?}: it took longer than that", start.elapsed());
+}
+
+#[test]
+fn t55_a_client_that_takes_nothing_is_kept_only_so_much() {
+    let (bytes, calls) = (900_000, 30);
+    let upstream = large_calls(bytes);
+    let gateway = Gateway::plain(&upstream);
+    gateway.get("call_cached");
+    let mut frames = connect(&gateway);
+    // SETTINGS_INITIAL_WINDOW_SIZE: not a byte of any stream.
+    assert!(frames.send(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]));
+    for number in 0..calls {
+        assert!(frames.get(2 * number + 1, &format!("/v1/calls/call_large{number}"), TOKENS[0]));
+    }
+    let kept = u32::try_from((16 << 20) / (bytes + 1000)).unwrap();
+    for _ in 0..calls - kept {
+        let reset = frames.read_until(RST_STREAM).expect("a stream is reset");
+        assert_eq!(reset.payload, 2_u32.to_be_bytes(), "INTERNAL_ERROR");
+    }
+    assert!(frames.send(PING, 0, 0, b"12345678"));
+    while let Some(frame) = frames.read() {
+        assert_ne!(frame.kind, RST_STREAM, "the others are kept");
+        if frame.kind == PING {
+            break;
+        }
+    }
+    drop(frames);
+    unharmed(&gateway);
 }

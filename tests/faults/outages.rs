@@ -306,3 +306,28 @@ fn while_a_probe_is_under_way_everyone_else_is_refused_at_once() {
     assert_eq!(gateway.get("call_other1").status, 200, "it has closed");
     assert_eq!(gateway.metric("upstream_breaker_open{tenant=\"alpha\"}"), 0.0);
 }
+
+#[test]
+fn f37_renewals_that_hang_leave_connections_for_those_who_wait() {
+    let gate = Gate::default();
+    let waiting = gate.clone();
+    let upstream = Upstream::scripted(|seen| {
+        call_reply(seen.id(), &["Cache-Control: max-age=1, stale-while-revalidate=600", "Age: 100"])
+    });
+    let gateway = Config::default().with("upstream", "max_connections = 4").start(&upstream);
+    for number in 0..8 {
+        gateway.get(&format!("call_{number}"));
+    }
+    upstream.now(move |seen| match seen.id() {
+        "call_cold" => call_reply(seen.id(), &[]),
+        _ => vec![Act::Wait(waiting.clone()), Act::Close],
+    });
+    for number in 0..8 {
+        let answer = gateway.get(&format!("call_{number}"));
+        assert!(answer.story().ends_with("detail=stale-while-revalidate"), "{}", answer.story());
+    }
+    upstream.wait_for(8 + 3);
+    assert_eq!(gateway.get("call_cold").status, 200);
+    assert_eq!(upstream.count(), 8 + 3 + 1, "three renewals, and the one that somebody waits for");
+    gate.open();
+}

@@ -213,7 +213,8 @@ fn errors_keep_their_status_and_their_body_if_it_is_json() {
     ] {
         assert_eq!(passed(&rule(status, &[], MISSING)), Some((NotStored::Status, older)), "{status}");
         let code = StatusCode::from_u16(status).unwrap();
-        let replaced = Some((Refusal::UpstreamStatus { status: code, retry_after: None }, NotStored::Status, older));
+        let replaced =
+            Some((Refusal::UpstreamStatus { status: code, retry_after: None }, NotStored::Status, older));
         assert_eq!(refused(&rule(status, &[], "<html>")), replaced, "{status}");
     }
     let busy = refused(&rule(503, &[("retry-after", "7")], "<html>"));
@@ -249,7 +250,9 @@ fn a_304_renews_and_updates_the_headers_rfc_9111_4_3_4() {
     let entry = stored(rule(200, &[("etag", "\"v1\""), ("x-a", "1"), ("cache-control", "max-age=1")], CALL));
     let answer = answer(304, &[("etag", "\"v1\""), ("x-a", "2"), ("cache-control", "max-age=50")], "");
     assert!(confirms(&answer, &entry.validators()));
-    let Renewal::Renewed(renewed) = renew(&entry, &answer, &Policy::for_tests(), 0) else { panic!("forbidden") };
+    let Renewal::Renewed(renewed) = renew(&entry, &answer, &Policy::for_tests(), 0) else {
+        panic!("forbidden")
+    };
     assert_eq!(renewed.reply.field(&http::HeaderName::from_static("x-a")).unwrap(), "2");
     assert_eq!((renewed.reply.status(), renewed.reply.body()), (StatusCode::OK, Bytes::from(CALL)));
     let reckoning = Reckoning::of(&renewed.facts, &Policy::for_tests(), answer.exchange.received);
@@ -261,7 +264,9 @@ fn a_304_without_a_word_keeps_what_the_200_said() {
     let entry =
         stored(rule(200, &[("etag", "\"v1\""), ("cache-control", "max-age=7, must-revalidate")], CALL));
     let answer = answer(304, &[], "");
-    let Renewal::Renewed(renewed) = renew(&entry, &answer, &Policy::for_tests(), 0) else { panic!("forbidden") };
+    let Renewal::Renewed(renewed) = renew(&entry, &answer, &Policy::for_tests(), 0) else {
+        panic!("forbidden")
+    };
     let reckoning = Reckoning::of(&renewed.facts, &Policy::for_tests(), answer.exchange.received);
     assert!(reckoning.lifetime().as_secs() == 7 && reckoning.never_stale);
 }
@@ -270,8 +275,13 @@ fn a_304_without_a_word_keeps_what_the_200_said() {
 fn our_own_default_is_not_taken_for_the_upstreams_word_on_renewal() {
     let entry = stored(rule(200, &[("last-modified", "Mon, 15 Jan 2024 10:30:00 GMT")], CALL));
     let answer = answer(304, &[], "");
-    let Renewal::Renewed(renewed) = renew(&entry, &answer, &Policy::for_tests(), 0) else { panic!("forbidden") };
-    assert_eq!(Reckoning::of(&renewed.facts, &Policy::for_tests(), answer.exchange.received).lifetime(), Policy::for_tests().ttl);
+    let Renewal::Renewed(renewed) = renew(&entry, &answer, &Policy::for_tests(), 0) else {
+        panic!("forbidden")
+    };
+    assert_eq!(
+        Reckoning::of(&renewed.facts, &Policy::for_tests(), answer.exchange.received).lifetime(),
+        Policy::for_tests().ttl
+    );
     assert_eq!(renewed.reply.field(&CACHE_CONTROL).unwrap(), "private, no-cache");
     assert_eq!(renewed.validators().etag, None, "the made-up tag is still ours");
 }

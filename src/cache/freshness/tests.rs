@@ -297,7 +297,10 @@ fn max_stale_accepts_what_is_beyond_revalidation_rfc_9111_5_2_1_2() {
 #[test]
 fn an_entry_is_kept_while_anything_can_be_done_with_it() {
     let kept = |case: Case, seconds| {
-        assert!(!case.after(seconds - 1).is_spent(&Policy::for_tests()) && case.after(seconds).is_spent(&Policy::for_tests()));
+        assert!(
+            !case.after(seconds - 1).is_spent(&Policy::for_tests())
+                && case.after(seconds).is_spent(&Policy::for_tests())
+        );
     };
     kept(case().cache_control("max-age=60"), 60 + 86_400);
     kept(case().cache_control("max-age=60, stale-while-revalidate=5, stale-if-error=7"), 67);
