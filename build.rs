@@ -29,7 +29,8 @@ fn order_functions() {
     println!("cargo:rerun-if-changed={SCRIPT}");
     let is = |variable: &str, value: &str| env::var(variable).is_ok_and(|found| found == value);
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
-    let own_linker = env::var_os("RUSTC_LINKER").is_none() && !flags.contains("link");
+    let is_the_linkers = |flag: &str| flag.trim_start_matches("-C").starts_with("link");
+    let own_linker = env::var_os("RUSTC_LINKER").is_none() && !flags.split('\x1f').any(is_the_linkers);
     if own_linker && is("TARGET", "x86_64-unknown-linux-gnu") && is("PROFILE", "release") {
         let root = env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
         println!("cargo:rustc-link-arg-bins=-Wl,-T,{root}/{SCRIPT}");

@@ -81,6 +81,7 @@ impl Checker<'_> {
         let cache = self.cache(&raw.cache);
         let limits = self.limits(&raw.limits);
         let tenants = self.tenants(raw.tenants, raw.cache.max_bytes_per_tenant);
+        self.compare_addresses(listen.as_ref(), admin.as_ref());
         if listen.as_ref().is_some_and(|listen| limits.max_connections < listen.addresses.len()) {
             // Each listener that waits for a client keeps a place for it.
             self.problem("limits.max_connections", "expected at least one for each of listen.address");
@@ -133,6 +134,19 @@ impl Checker<'_> {
             None => None,
         };
         Some(Listen { addresses: addresses?, tls })
+    }
+
+    /// Two listeners cannot have one address, but for a port that the kernel chooses.
+    fn compare_addresses(&mut self, listen: Option<&Listen>, admin: Option<&Admin>) {
+        let is_fixed = |address: &&Address| !matches!(address, Address::Tcp(tcp) if tcp.port() == 0);
+        let data = || listen.into_iter().flat_map(|listen| &listen.addresses).filter(is_fixed);
+        if data().enumerate().any(|(place, address)| data().take(place).any(|other| other == address)) {
+            self.problem("listen.address", "expected each address once");
+        }
+        let admin = admin.and_then(|admin| admin.address.as_ref());
+        if admin.is_some_and(|admin| data().any(|address| address == admin)) {
+            self.problem("admin.address", "expected another address than those of listen.address");
+        }
     }
 
     fn admin(&mut self, raw: raw::Admin) -> Option<Admin> {

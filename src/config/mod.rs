@@ -26,6 +26,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
+use crate::clock::WallClock;
 pub use memory_limit::cgroup_limit;
 pub use problem::{Origin, Problem, Problems};
 pub use proxy::Proxy;
@@ -73,8 +74,12 @@ pub fn load_text(
     problems.extend(findings.problems);
     match settings {
         Some(settings) if problems.is_empty() => {
-            let warnings =
-                findings.warnings.into_iter().chain(memory_warning(&settings, cgroup_limit())).collect();
+            let warnings = findings
+                .warnings
+                .into_iter()
+                .chain(memory_warning(&settings, cgroup_limit()))
+                .chain(expiry_warning(&settings))
+                .collect();
             Ok(Loaded { settings, warnings })
         }
         _ => Err(document.problems(problems)),
@@ -138,6 +143,12 @@ fn shaped(file: &Path, text: String, variables: &BTreeMap<String, String>) -> Re
 /// Reads a duration as the configuration writes them; the error says what is expected.
 pub fn parse_duration(text: &str) -> Result<std::time::Duration, &'static str> {
     text.parse::<units::Span>().map(units::Span::get).map_err(|units::Expected(expected)| expected)
+}
+
+fn expiry_warning(settings: &Settings) -> Option<String> {
+    let expiry = settings.listen.certificate_expiry()?;
+    (expiry <= WallClock::system().now())
+        .then(|| format!("listen.tls.cert: the certificate expired at {expiry}: clients will refuse it"))
 }
 
 fn memory_warning(settings: &Settings, limit: Option<u64>) -> Option<String> {

@@ -61,6 +61,9 @@ impl Settings {
     }
 }
 
+/// What the kernel has room for in a socket's address, less its end.
+const MAX_SOCKET_PATH_BYTES: usize = 107;
+
 #[cfg(test)]
 impl Cache {
     /// The policy of a configuration that says nothing of it.
@@ -84,8 +87,8 @@ pub enum Address {
 
 impl Address {
     /// What is allowed, for messages.
-    pub const EXPECTED: &'static str =
-        "an address such as \"127.0.0.1:8080\", \"[::1]:8080\" or \"unix:/run/credira-gateway.sock\"";
+    pub const EXPECTED: &'static str = "an address such as \"127.0.0.1:8080\", \"[::1]:8080\" or \"unix:/run/credira-gateway.sock\" (a path of at \
+         most 107 bytes)";
 
     /// Whether only this machine can reach it.
     pub fn is_local(&self) -> bool {
@@ -128,8 +131,8 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         match text.strip_prefix("unix:") {
-            Some("") => Err(()),
-            Some(path) => Ok(Self::Unix(path.into())),
+            Some(path) if (1..=MAX_SOCKET_PATH_BYTES).contains(&path.len()) => Ok(Self::Unix(path.into())),
+            Some(_) => Err(()),
             None => text.parse().map(Self::Tcp).map_err(|_| ()),
         }
     }
@@ -395,6 +398,10 @@ mod tests {
             "https://a?x=1",
             "https://a/#x",
             "https://user:pw@a",
+            "https://a:99999",
+            "https://a:0",
+            "https://a:",
+            "http://[::1]:65536",
             "https://key@a",
             "unix:/x",
             "/v1",

@@ -369,3 +369,36 @@ fn the_minimal_example_loads() {
     let text = include_str!("../../config/gateway.minimal.toml").to_owned();
     assert_eq!(load_text(Path::new("g.toml"), text, &variables).unwrap().settings.tenants.len(), 1);
 }
+
+#[test]
+fn listeners_that_cannot_be_are_found() {
+    let long = format!("unix:/{}", "x".repeat(107));
+    for (lines, expected) in [
+        (
+            "[listen]\naddress = [\"127.0.0.1:80\", \"127.0.0.1:80\"]\n",
+            "listen.address: expected each address once",
+        ),
+        ("[listen]\naddress = \"127.0.0.1:9090\"\n", "admin.address: expected another address than"),
+        (&format!("[listen]\naddress = \"{long}\"\n"), "listen.address: expected an address such as"),
+        (
+            "[listen]\naddress = [\"127.0.0.1:0\", \"127.0.0.1:0\"]\n[limits]\nmax_connections = 1\n",
+            "limits.max_connections: expected at least one for each of listen.address",
+        ),
+    ] {
+        let found = problems(&(lines.to_owned() + &tenant("a")));
+        assert!(found.len() == 1 && found[0].contains(expected), "{found:?}");
+    }
+}
+
+#[test]
+fn the_files_to_be_watched_are_as_the_file_names_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let certified = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+    std::fs::write(folder.path().join("ca.pem"), certified.cert.pem()).unwrap();
+    let text = "[upstream]\nca_file = \"ca.pem\"\n".to_owned() + &tenant("a");
+    let file = folder.path().join("g.toml");
+    let settings = load_text(&file, text, &BTreeMap::new()).unwrap().settings;
+    assert_eq!(settings.files(&file), [folder.path().join("ca.pem")]);
+    let roots = settings.upstream.extra_roots.unwrap();
+    assert_eq!(roots.file(), Path::new("ca.pem"));
+}

@@ -78,7 +78,7 @@ impl<H: Handler> Server<H> {
                 Err(error) if is_clients(&error) => {}
                 Err(error) => {
                     tracing::warn!(
-                        error = %error.kind(),
+                        %error,
                         "cannot accept connections now; trying again. Raise the limit of open files if this lasts"
                     );
                     tokio::time::sleep(EXHAUSTED_PAUSE).await;

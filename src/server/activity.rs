@@ -19,8 +19,10 @@ pub struct Activity {
     in_flight: AtomicU32,
     /// Requests begun; wraps.
     begun: AtomicU32,
-    /// Bytes came that don't make a whole request head yet.
+    /// Bytes came that no request was made of yet.
     head_open: AtomicBool,
+    /// The last of them belong to a head that has not ended.
+    head_unfinished: AtomicBool,
     /// The socket took no more bytes at the last attempt.
     write_blocked: AtomicBool,
     /// Successful writes; wraps.
@@ -61,6 +63,7 @@ impl Activity {
             in_flight: AtomicU32::new(0),
             begun: AtomicU32::new(0),
             head_open: AtomicBool::new(speaks == Speaks::Lines),
+            head_unfinished: AtomicBool::new(false),
             write_blocked: AtomicBool::new(false),
             writes: AtomicU32::new(0),
             speaks,
@@ -69,9 +72,10 @@ impl Activity {
         })
     }
 
-    /// Bytes of HTTP/1.1 came.
-    pub fn head_bytes_came(&self) {
+    /// Bytes of HTTP/1.1 came; the last of them end a head, or leave one unfinished.
+    pub fn head_bytes_came(&self, unfinished: bool) {
         self.head_open.store(true, Relaxed);
+        self.head_unfinished.store(unfinished, Relaxed);
     }
 
     /// The socket took bytes.
@@ -89,7 +93,7 @@ impl Activity {
 
     /// A request's head is complete.
     pub fn request_begins(&self) {
-        self.head_open.store(false, Relaxed);
+        self.head_open.store(self.head_unfinished.load(Relaxed), Relaxed);
         count_one(&self.begun);
     }
 

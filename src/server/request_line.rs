@@ -37,6 +37,11 @@ impl RequestLines {
         }
     }
 
+    /// Whether the last head that began has not ended.
+    pub fn are_in_a_head(&self) -> bool {
+        *self != Self::Before
+    }
+
     fn step(self, byte: &mut u8) -> Self {
         match (self, *byte) {
             // The parser skips empty lines before a request line (RFC 9112 section 2.2).

@@ -54,7 +54,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for WatchedIo<I> {
             && !new.is_empty()
         {
             lines.pass(new);
-            this.activity.head_bytes_came();
+            this.activity.head_bytes_came(lines.are_in_a_head());
         }
         Poll::Ready(Ok(()))
     }

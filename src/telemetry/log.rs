@@ -1,9 +1,11 @@
 //! Log lines on standard error, written by a thread of their own: a reader that stalls costs lines,
 //! which are counted, and never a request.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::panic::PanicHookInfo;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use sha2::{Digest, Sha256};
 use tracing::Level;
@@ -67,9 +69,28 @@ impl LogControl {
     }
 }
 
-/// How many lines the writer's queue had no room for.
+/// How many lines the writer's queue had no room for, or its file took not.
 #[derive(Clone)]
-pub struct LogDrops(Option<ErrorCounter>);
+pub struct LogDrops(Option<(ErrorCounter, Arc<AtomicU64>)>);
+
+/// Standard error, with a count of the lines that it did not take.
+struct Errors {
+    lost: Arc<AtomicU64>,
+}
+
+impl Write for Errors {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        io::stderr().write(line).inspect_err(|error| {
+            if error.kind() != io::ErrorKind::Interrupted {
+                self.lost.fetch_add(1, Relaxed);
+            }
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
 
 impl LogDrops {
     /// Of a process that writes no log.
@@ -80,7 +101,7 @@ impl LogDrops {
 
     /// The count.
     pub fn count(&self) -> u64 {
-        self.0.as_ref().map_or(0, |counter| counter.dropped_lines() as u64)
+        self.0.as_ref().map_or(0, |(queue, lost)| queue.dropped_lines() as u64 + lost.load(Relaxed))
     }
 }
 
@@ -89,8 +110,9 @@ impl LogDrops {
 pub fn start(log: &Log, rust_log: Option<&str>) -> LogGuard {
     let queue =
         NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUE_LINES).thread_name("log");
-    let (writer, worker) = queue.finish(std::io::stderr());
-    let drops = LogDrops(Some(writer.error_counter()));
+    let lost = Arc::default();
+    let (writer, worker) = queue.finish(Errors { lost: Arc::clone(&lost) });
+    let drops = LogDrops(Some((writer.error_counter(), lost)));
     let wanted = rust_log.map(Targets::from_str);
     let (filter, wins) = match &wanted {
         Some(Ok(targets)) => (targets.clone(), true),
@@ -125,9 +147,7 @@ where
                 fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
             layer.with_writer(writer).boxed()
         }
-        LogFormat::Text => {
-            fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(writer).boxed()
-        }
+        LogFormat::Text => fmt::layer().with_ansi(io::stderr().is_terminal()).with_writer(writer).boxed(),
     }
 }
 

@@ -130,7 +130,11 @@ impl Record {
             call: None,
             story: None,
             method: method_label(method),
-            version: if version == Version::HTTP_2 { "2" } else { "1.1" },
+            version: match version {
+                Version::HTTP_2 => "2",
+                Version::HTTP_10 => "1.0",
+                _ => "1.1",
+            },
             peer,
         }
     }

@@ -25,7 +25,7 @@ use tokio_util::either::Either;
 use tower::Service;
 
 use super::names::Names;
-use super::unreachable::{Teller, Through, Unreachable};
+use super::unreachable::{Teller, Through, Unreachable, chain};
 use crate::clock::{self, Instant};
 use crate::config::{Proxy, Upstream as Settings};
 
@@ -190,7 +190,7 @@ impl Service<Uri> for Connector {
                 Ok(Err(failed)) => failed,
                 Err(_) => Failed(io::Error::from(io::ErrorKind::TimedOut).into()),
             };
-            tracing::debug!(error = %cause, "cannot connect to the upstream");
+            tracing::debug!(error = chain(&*cause), "cannot connect to the upstream");
             let why = Unreachable::of(&*cause, through);
             teller.tell(why);
             // One address may have taken too long, or all of connecting.

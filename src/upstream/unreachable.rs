@@ -6,6 +6,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustls::CertificateError;
 
 use super::names::NoAddress;
@@ -35,6 +36,8 @@ pub enum Unreachable {
     Certificate,
     /// It speaks no TLS, or none that is still spoken.
     Tls,
+    /// This machine has no files or ports left.
+    Machine,
     /// Anything else.
     Network,
 }
@@ -84,10 +87,12 @@ impl Unreachable {
         if error.is::<rustls::Error>() {
             return Some(Self::Tls);
         }
-        match error.downcast_ref::<io::Error>()?.kind() {
+        let error = error.downcast_ref::<io::Error>()?;
+        let used_up = [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL].map(Errno::raw_os_error);
+        match error.kind() {
             io::ErrorKind::ConnectionRefused => Some(Self::Refused),
             io::ErrorKind::TimedOut => Some(Self::Silent),
-            _ => None,
+            _ => error.raw_os_error().filter(|number| used_up.contains(number)).map(|_| Self::Machine),
         }
     }
 
@@ -124,9 +129,21 @@ impl Unreachable {
                 "it speaks no TLS, or an old one, so nothing was sent",
                 "check the scheme and the port of upstream.base_url",
             ),
+            Self::Machine => (
+                "this machine has no files or local ports left for it",
+                "raise the limit of open files (ulimit -n, LimitNOFILE=); find out what holds so many connections",
+            ),
             Self::Network => ("the network failed", "the debug log has the system's own words"),
         }
     }
+}
+
+/// An error and all its causes, in the words of each.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| inner(*error));
+    let mut words: Vec<String> = causes.map(ToString::to_string).collect();
+    words.dedup();
+    words.join(": ")
 }
 
 /// The next cause. An I/O error that stands for another hides it from the usual question.
@@ -173,6 +190,12 @@ mod tests {
     }
 
     #[test]
+    fn a_cause_is_told_to_its_end_and_nothing_twice() {
+        let error = io::Error::other(io::Error::from(Errno::MFILE));
+        assert_eq!(chain(&error), "Too many open files (os error 24)");
+    }
+
+    #[test]
     fn reasons_are_found_however_deep_they_lie() {
         let wrapped =
             |error: rustls::Error| io::Error::other(io::Error::new(io::ErrorKind::InvalidData, error));
@@ -185,6 +208,8 @@ mod tests {
             (io::ErrorKind::TimedOut.into(), Unreachable::Silent),
             (io::Error::other(NoAddress(io::ErrorKind::NotFound.into())), Unreachable::Name),
             (io::ErrorKind::HostUnreachable.into(), Unreachable::Network),
+            (io::Error::other(io::Error::from(Errno::MFILE)), Unreachable::Machine),
+            (Errno::ADDRNOTAVAIL.into(), Unreachable::Machine),
         ] {
             assert_eq!(Unreachable::of(&error, Through::Nobody), reason);
         }

@@ -3,8 +3,8 @@
 use std::io::Read;
 
 use crate::support::{
-    Act, Authority, Client, Config, Finished, Gateway, KEYS, Program, Proxy, TOKENS, Upstream, eventually,
-    program, reply, write_config,
+    Act, Authority, Client, Config, Gateway, KEYS, Program, Proxy, TOKENS, Upstream, eventually, program,
+    reply, write_config,
 };
 
 fn access_lines(gateway: &Gateway) -> Vec<serde_json::Value> {
@@ -333,20 +333,28 @@ fn f35_a_reader_that_stalls_costs_lines_and_no_request() {
 #[test]
 fn a_full_disk_under_the_log_costs_nothing_but_the_log() {
     let upstream = Upstream::contract();
-    let gateway = Gateway::plain(&upstream);
-    let text = Config::default().with("log", "access = \"all\"").text(upstream.address());
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let file = write_config(&text.replacen("127.0.0.1:0", &port.to_string(), 1));
+    let mut text = Config::default().with("log", "access = \"all\"").text(upstream.address());
+    // Their addresses are told in the log alone, so they are chosen here.
+    let sockets = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let [data, admin] = sockets.map(|socket| socket.local_addr().unwrap());
+    for address in [data, admin] {
+        text = text.replacen("127.0.0.1:0", &address.to_string(), 1);
+    }
+    let file = write_config(&text);
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut command = program(&["serve", "-c", file.path().to_str().unwrap()]);
     let mut child = command.stderr(full).spawn().unwrap();
-    eventually("the gateway listens", || std::net::TcpStream::connect(port).is_ok());
-    let mut client = crate::support::Client::connect(port);
+    eventually("the gateway listens", || std::net::TcpStream::connect(data).is_ok());
+    let mut client = crate::support::Client::connect(data);
     for _ in 0..100 {
         assert_eq!(client.get("/v1/calls/call_1", TOKENS[0], &[]).read().status, 200);
     }
+    eventually("what was not written is counted", || {
+        let text = crate::support::Client::connect(admin).get("/metrics", "", &[]).read().text();
+        let count =
+            text.lines().find_map(|line| line.strip_prefix("credira_gateway_log_lines_dropped_total "));
+        count.is_some_and(|count| count.parse::<u64>().unwrap() >= 100)
+    });
     child.kill().unwrap();
     child.wait().unwrap();
-    drop(gateway);
-    let _ = Finished::of;
 }

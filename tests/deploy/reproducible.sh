@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/bin/bash
 # Builds the release binary of the last commit twice, in different folders, and shows that the bytes are
 # the same, that no path of this machine is in them, and that they list their crates.
 #
@@ -14,9 +14,9 @@ trap 'wait; rm -rf "$scratch"' EXIT
 CREDIRA_GATEWAY_REVISION=$(git rev-parse --short=12 HEAD)
 export CREDIRA_GATEWAY_REVISION
 
-build() { # PLACE
+build() { # PLACE [SOURCES...]
     mkdir -p "$scratch/$1/sources"
-    git archive HEAD | tar -x -C "$scratch/$1/sources"
+    git archive HEAD -- "${@:2}" | tar -x -C "$scratch/$1/sources"
     built=$("$scratch/$1/sources/deploy/build-static.sh" "$scratch/$1/built")
     mv "$built" "$scratch/binaries/$(echo "$1" | tr / -)"
 }
@@ -25,7 +25,9 @@ build() { # PLACE
 mkdir "$scratch/binaries"
 build one &
 one=$!
-build another/place &
+# From no more than what the image is built from.
+mapfile -t sources < <(sed -n 's/^!//p' deploy/Dockerfile.dockerignore)
+build another/place "${sources[@]}" &
 wait "$one"
 wait "$!"
 

@@ -56,6 +56,34 @@ fn t54_heads_that_drip_end_at_their_timeout_and_keep_nobody_waiting() {
 }
 
 #[test]
+fn t54_a_head_that_begins_behind_a_whole_one_has_no_more_time() {
+    let upstream = Upstream::contract();
+    let lines = "header_read_timeout = \"500ms\"\nidle_timeout = \"20s\"";
+    let gateway = limited(lines).start(&upstream);
+    let mut client = gateway.connect();
+    client.get(CACHED, TOKENS[0], &[]).read();
+    let start = Instant::now();
+    let whole = format!("GET {CACHED} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\r\n", TOKENS[0]);
+    client.send(whole + "GET /v1/ca");
+    assert_eq!(client.read().status, 200);
+    assert!(client.is_closed());
+    assert!((400..5000).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+}
+
+#[test]
+fn t54_heads_in_two_pieces_have_their_time_each() {
+    let upstream = Upstream::contract();
+    let gateway = limited("header_read_timeout = \"500ms\"").start(&upstream);
+    let mut client = gateway.connect();
+    for _ in 0..5 {
+        client.send("GET /v1/calls/call_cached HTTP/1.1\r\nHost: a\r\n");
+        std::thread::sleep(Duration::from_millis(150));
+        client.send(format!("Authorization: Bearer {}\r\n\r\n", TOKENS[0]));
+        assert_eq!(client.read().status, 200);
+    }
+}
+
+#[test]
 fn t55_a_reader_that_takes_nothing_is_given_up_and_costs_no_copy() {
     let bytes = 900_000;
     let upstream = Upstream::scripted(move |seen| large(seen.id(), bytes));
