@@ -33,7 +33,7 @@ pub struct Reloader {
 }
 
 /// Where the configuration comes from.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Source {
     /// The file.
     pub file: PathBuf,

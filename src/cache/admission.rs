@@ -20,7 +20,7 @@ use crate::config::Cache as Policy;
 use crate::domain::{CallId, NotStored, Refusal};
 
 /// A whole answer of the upstream.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Answer {
     /// Its status.
     pub status: StatusCode,

@@ -14,7 +14,7 @@ use super::shape::{Shape, join};
 pub const PREFIX: &str = "CREDIRA_GATEWAY__";
 
 /// A value and where it came from.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Node {
     /// The value.
     pub value: Value,
@@ -23,7 +23,7 @@ pub struct Node {
 }
 
 /// What TOML can say.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Value {
     /// A string.
     Text(String),
@@ -42,7 +42,7 @@ pub enum Value {
 }
 
 /// A table's entry.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Field {
     /// The key.
     pub name: String,
@@ -53,7 +53,6 @@ pub struct Field {
 }
 
 /// A file that was read.
-#[derive(Debug)]
 pub struct Document {
     file: PathBuf,
     text: String,

@@ -158,7 +158,7 @@ pub struct Cache {
     pub max_bytes_per_tenant: Size,
     /// The largest answer that is stored, its headers counted in, from 1B to 1GiB.
     pub max_entry_bytes: Size,
-    /// The values of `data.status` that may be stored: calls that no longer change.
+    /// The values of `data.status` that may be stored: calls that no longer change. Where a reload takes one away, the caches begin anew.
     #[schemars(with = "Vec<String>")]
     pub cacheable_statuses: Vec<Option<String>>,
     /// How long a settled call is fresh when the upstream doesn't say.

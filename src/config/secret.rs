@@ -84,7 +84,6 @@ impl From<&Source> for KeptIn {
 }
 
 /// Reads secrets from where the configuration says they are.
-#[derive(Debug)]
 pub struct SecretReader<'a> {
     /// The environment.
     pub variables: &'a BTreeMap<String, String>,

@@ -59,7 +59,6 @@ pub enum Urgency {
 }
 
 /// An answer, and the connection it came on.
-#[derive(Debug)]
 pub struct Fetched {
     /// The answer.
     pub answer: Answer,

@@ -27,7 +27,6 @@ const MAX_HEAD_BYTES: usize = 64 << 10;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// A response of which every byte came.
-#[derive(Debug)]
 pub struct Received {
     /// Its status.
     pub status: StatusCode,
