@@ -5,7 +5,7 @@
     benches/sizing.py [PROGRAM]           default target/release/credira-gateway
 
 Memory is the proportional set size of a process of its own, before and after; it includes what the
-allocator keeps to itself. Needs nothing but Python and Linux, and about two minutes. The figures are those
+allocator keeps to itself. Needs nothing but Python and Linux, and about three minutes. The figures are those
 of docs/sizing.md; they depend on the program and the C library, hardly on the machine.
 """
 

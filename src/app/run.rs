@@ -166,7 +166,12 @@ impl App {
         );
         tokio::select! {
             () = self.finish(&shutdown) => {}
-            signal = signals.end() => tracing::warn!(signal, "a second signal: ending at once"),
+            signal = signals.end() => {
+                tracing::warn!(signal, "a second signal: ending at once");
+                self.drain.begin();
+                self.gateway.cutoff.now();
+                self.drain.finish(LAST_WORDS).await;
+            }
         }
     }
 

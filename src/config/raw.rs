@@ -207,7 +207,7 @@ pub struct Limits {
     /// How long a connection may do nothing, and how long a client may take no byte of an answer. Above
     /// 0.
     pub idle_timeout: Span,
-    /// The largest request head, from 8KiB to 1MiB; a larger one is a 431.
+    /// The largest request head, from 8KiB to 1MiB; a larger one, or one of more than 64 fields, is a 431.
     pub max_header_bytes: Size,
     /// When `RateLimit` and `RateLimit-Policy` are sent.
     pub rate_limit_headers: RateLimitHeaders,

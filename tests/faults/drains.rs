@@ -204,6 +204,8 @@ fn a_second_signal_ends_the_grace_and_the_drain_at_once() {
         gateway.process.err_line("about the drain", |line| line.contains("draining"));
         gateway.process.signal("INT");
         let start = std::time::Instant::now();
+        let told = stuck.read();
+        assert_eq!((told.status, told.code().as_str()), (503, "SHUTTING_DOWN"));
         assert_eq!(gateway.process.wait().code(), Some(0));
         assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     }
