@@ -16,7 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Interval;
+use tokio::time::{Interval, MissedTickBehavior};
 
 use super::activity::Activity;
 use super::answering::Answering;
@@ -116,8 +116,10 @@ impl Protocol {
                 // Boxed, so that connections of lines, which are nearly all, don't have its size.
                 let mut connection = Box::pin(self.frames.serve_connection(io, service));
                 let look = (self.timeouts.idle / LOOKS).max(Duration::from_millis(1));
-                let looks = Some(Box::new(tokio::time::interval_at((since + look).for_timer(), look)));
-                self.see_through(connection.as_mut(), &activity, since, drain, looks).await;
+                let mut looks = tokio::time::interval_at((since + look).for_timer(), look);
+                // A look that comes late must not bring others with it: answers move in between.
+                looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                self.see_through(connection.as_mut(), &activity, since, drain, Some(Box::new(looks))).await;
             }
         }
     }
