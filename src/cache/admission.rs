@@ -17,7 +17,7 @@ use super::renewals::Renewals;
 use super::reply::{Own, Reply};
 use crate::clock::Instant;
 use crate::config::Cache as Policy;
-use crate::domain::{CallId, NotStored, Refusal};
+use crate::domain::{CallId, NotStored, Refusal, speaks_by_its_status};
 
 /// A whole answer of the upstream.
 #[derive(Clone)]
@@ -145,9 +145,8 @@ pub fn admit(answer: &Answer, id: &CallId, policy: &Policy, jitter: u16) -> Ruli
     let refuse = |refusal, why| Ruling::Refuse { refusal, why, older: Older::Stays };
     let is_encoded = is_encoded(&answer.headers);
     match answer.status.as_u16() {
-        // These speak by their status, whatever their body is.
         401 => refuse(Refusal::UpstreamKeyRejected, NotStored::Status),
-        403 | 404 | 410 if is_encoded => refuse_error(answer, Older::Goes),
+        _ if is_encoded && speaks_by_its_status(answer.status) => refuse_error(answer, Older::Goes),
         _ if is_encoded => refuse(Refusal::UpstreamFailed, NotStored::InvalidBody),
         200 => admit_call(answer, id, policy, jitter),
         201..=299 => pass(answer, NotStored::Status, Older::Stays),

@@ -61,21 +61,6 @@ impl Settings {
     }
 }
 
-/// What the kernel has room for in a socket's address, less its end.
-const MAX_SOCKET_PATH_BYTES: usize = 107;
-
-#[cfg(test)]
-impl Cache {
-    /// The policy of a configuration that says nothing of it.
-    pub fn for_tests() -> Self {
-        let text = format!(
-            "[[tenants]]\nname = \"a\"\ntoken_sha256 = [\"{}\"]\nupstream_key = {{ value = \"k\" }}\n",
-            "0".repeat(64)
-        );
-        super::load_text(Path::new("g.toml"), text, &Default::default()).unwrap().settings.cache
-    }
-}
-
 /// Where a listener binds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
@@ -125,6 +110,9 @@ pub struct Admin {
     /// The digest of the token that `/api/` asks for, and where the token was read from.
     pub token: Option<(TokenHash, KeptIn)>,
 }
+
+/// What the kernel has room for in a socket's address, less its end.
+const MAX_SOCKET_PATH_BYTES: usize = 107;
 
 impl FromStr for Address {
     type Err = ();
@@ -294,6 +282,18 @@ pub struct Cache {
     pub upstream_cache_control: CacheControl,
     /// Whether clients' directives count.
     pub client_cache_control: CacheControl,
+}
+
+#[cfg(test)]
+impl Cache {
+    /// The policy of a configuration that says nothing of it.
+    pub fn for_tests() -> Self {
+        let text = format!(
+            "[[tenants]]\nname = \"a\"\ntoken_sha256 = [\"{}\"]\nupstream_key = {{ value = \"k\" }}\n",
+            "0".repeat(64)
+        );
+        super::load_text(Path::new("g.toml"), text, &Default::default()).unwrap().settings.cache
+    }
 }
 
 /// What clients may take of the process.

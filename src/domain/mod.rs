@@ -22,7 +22,7 @@ pub use envelope::error_envelope;
 pub use header_text::{header_value, make_room_for_values, put_decimal};
 pub use hex::hex;
 pub use outcome::{Forward, Landing, NotStored, Outcome, StaleReason, Story};
-pub use refusal::{Framing, Refusal, is_failure};
+pub use refusal::{Framing, Refusal, is_failure, speaks_by_its_status};
 pub use request_id::RequestId;
 pub use route::{RouteLabel, method_label, route};
 pub use tenant_name::TenantName;

@@ -197,6 +197,15 @@ impl Refusal {
     }
 }
 
+/// Whether a status says all there is to say, whatever its body: the key is rejected, or the call is not
+/// there or not to be seen.
+pub const fn speaks_by_its_status(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::GONE
+    )
+}
+
 /// Whether a status of the upstream's means that it failed: 5xx and 429.
 pub fn is_failure(status: StatusCode) -> bool {
     status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS

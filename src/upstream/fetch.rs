@@ -254,9 +254,10 @@ impl Upstream {
         match urgency {
             Urgency::Background => {
                 let reserve = self.parts.settings.max_connections / 4;
-                let is_free = self.permits.available_permits() > reserve;
-                let permit = self.permits.try_acquire().ok().filter(|_| is_free);
-                permit.ok_or(Failure::NoConnection)
+                if self.permits.available_permits() <= reserve {
+                    return Err(Failure::NoConnection);
+                }
+                self.permits.try_acquire().map_err(|_| Failure::NoConnection)
             }
             Urgency::Foreground => {
                 match tokio::time::timeout_at(deadline.for_timer(), self.permits.acquire()).await {

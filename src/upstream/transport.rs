@@ -18,6 +18,7 @@ use tokio::time::timeout_at;
 
 use super::connector::{ConnectError, Connector, Traffic};
 use crate::clock::{self, Instant};
+use crate::domain::speaks_by_its_status;
 
 /// Bytes of a response head that are read.
 const MAX_HEAD_BYTES: usize = 64 << 10;
@@ -206,13 +207,6 @@ impl Transport for Network {
     fn exchange(&self, request: Request<()>, bounds: Bounds) -> Exchanging<'_> {
         Box::pin(self.send(request, bounds))
     }
-}
-
-const fn speaks_by_its_status(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::GONE
-    )
 }
 
 /// Two lengths, a list of them, or a length and a coding: the next reader may see another body (RFC
