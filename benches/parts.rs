@@ -7,7 +7,7 @@ mod support;
 
 use std::hint::black_box;
 
-use credira_gateway::bench::{Admission, Hits, Tokens};
+use credira_gateway::bench::{AdmissionBench, Hits, TokenLookups};
 use criterion::{Criterion, criterion_group, criterion_main};
 use support::body;
 
@@ -22,15 +22,15 @@ fn hit(criterion: &mut Criterion) {
 fn admission(criterion: &mut Criterion) {
     let body = body(&format!("/v1/calls/{CALL}"));
     assert!((1200..1400).contains(&body.len()), "{}", body.len());
-    let admission = Admission::of(CALL, body);
+    let admission = AdmissionBench::of(CALL, body);
     assert!(admission.is_granted());
     criterion.bench_function("admission", |bencher| bencher.iter(|| black_box(&admission).is_granted()));
 }
 
 fn token(criterion: &mut Criterion) {
-    let authorization = Tokens::authorization();
+    let authorization = TokenLookups::authorization();
     for tenants in [1, 1000] {
-        let tokens = Tokens::among(tenants);
+        let tokens = TokenLookups::among(tenants);
         assert!(tokens.know(authorization.as_ref()));
         criterion.bench_function(&format!("token among {tenants}"), |bencher| {
             bencher.iter(|| tokens.know(black_box(authorization.as_ref())));

@@ -5,14 +5,16 @@
 #
 #   deploy/build-static.sh [TARGET_DIR]
 #
-# Prints the binary's path. $CREDIRA_GATEWAY_REVISION names the commit where there is no repository.
+# Prints the binary's path. $FEATURES names cargo features, "otlp" (traces) if unset; $TARGET another triple
+# than the host's; $CREDIRA_GATEWAY_REVISION the commit where there is no repository.
 set -eu
 cd "$(dirname "$0")/.."
 
 target_dir=${1:-target}
 mkdir -p "$target_dir"
 target_dir=$(cd "$target_dir" && pwd)
-triple=x86_64-unknown-linux-gnu
+triple=${TARGET:-$(rustc -vV | sed -n 's/^host: //p')}
+features=${FEATURES-otlp}
 
 # shellcheck disable=SC2089 # the quotes are meant for rustc.
 # Where glibc is linked statically, the crate getrandom can't find out by itself that the kernel has the
@@ -24,6 +26,10 @@ RUSTFLAGS="$RUSTFLAGS --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
 RUSTFLAGS="$RUSTFLAGS --remap-path-prefix=$target_dir=/target"
 # shellcheck disable=SC2090 # as above
 export RUSTFLAGS
+# The same for what is written in C.
+CFLAGS="-ffile-prefix-map=$PWD=/credira-gateway -ffile-prefix-map=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+CFLAGS="$CFLAGS -ffile-prefix-map=$target_dir=/target"
+export CFLAGS
 
 # cargo auditable puts the names and versions of all crates into a section of the binary.
 subcommand=build
@@ -36,5 +42,6 @@ fi
 # With the target named, the flags above are not used for procedural macros and build scripts, which
 # could not be built with them.
 # shellcheck disable=SC2086
-cargo $subcommand --locked --release --bin credira-gateway --target "$triple" --target-dir "$target_dir" >&2
+cargo $subcommand --locked --release --bin credira-gateway --features "$features" --target "$triple" \
+    --target-dir "$target_dir" >&2
 echo "$target_dir/$triple/release/credira-gateway"

@@ -6,11 +6,13 @@
 
 mod domain; // words without I/O
 mod clock; // the only place that asks the time
+mod message; // HTTP that both sides share: fields, dates, credentials, responses
 mod config; // a file's bytes -> checked settings
 mod telemetry; // metrics, records of requests, logs, trace context
 mod limits; // one governor limiter and what is left of it
 mod server; // listeners, the life of a connection, drain
 mod cache; // entries, freshness, admission, the store, coalescing
+mod levels; // what memory forgets, on disk: sealed entries by sealed names
 mod upstream; // breaker, budget, key, exchange, retry
 mod tenant; // tokens, the directory, what a tenant owns
 mod gateway; // the story of a request

@@ -2,11 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use credira_gateway::cli::{Cli, run};
 
 fn main() -> ExitCode {
-    match run(Cli::parse()) {
+    match run(Cli::from_arguments()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(exit) => exit.report(),
     }

@@ -1,9 +1,17 @@
-//! The shape of the code, held: who imports whom, who owns which dependency, what no file may contain.
+//! The shape of the code, held: `docs/architecture.md` says in its tables who imports whom and who owns which
+//! dependency, and these tests read them there.
 
-#![expect(clippy::unwrap_used, reason = "a test that can't read the code must stop")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't read the code must stop")]
 
+mod imports;
+mod types;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use imports::Imports;
+use types::TypeNames;
 
 struct File {
     /// Below `src`, with slashes.
@@ -31,23 +39,36 @@ impl File {
             })
         })
     }
+
+    /// Whether it holds tests alone, which may use more than what they test.
+    fn is_test(&self) -> bool {
+        self.path.ends_with("tests.rs") || self.path.starts_with("app/model/")
+    }
 }
 
-fn files() -> Vec<File> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(folder: &Path) -> Vec<File> {
     let mut found = Vec::new();
-    let mut folders = vec![root.clone()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).unwrap() {
             let path: PathBuf = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let name = path.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");
+                let name = path.strip_prefix(folder).unwrap().to_str().unwrap().replace('\\', "/");
                 found.push(File { path: name, text: fs::read_to_string(&path).unwrap() });
             }
         }
     }
+    found
+}
+
+fn files() -> Vec<File> {
+    let found = read(&root().join("src"));
     assert!(found.len() > 50, "the code was not found");
     found
 }
@@ -62,24 +83,37 @@ fn order(files: &[File]) -> Vec<String> {
     map.code().filter_map(named).collect()
 }
 
+/// The rows of the table of a page of `docs/` that begins with `header`, cell by cell.
+fn table(page: &str, header: &str) -> Vec<Vec<String>> {
+    let text = fs::read_to_string(root().join("docs").join(page)).unwrap();
+    let lines = text.lines().skip_while(|line| *line != header).skip(2);
+    let rows = lines.take_while(|line| line.starts_with('|'));
+    let cells = |row: &str| row.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect();
+    let rows: Vec<Vec<String>> = rows.map(cells).collect();
+    assert!(!rows.is_empty(), "docs/{page} has no table {header}");
+    rows
+}
+
+/// The words in backticks.
+fn words(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+/// The map of the folders: each module with those that it must not know, in its order.
+fn map() -> Vec<(String, Vec<String>)> {
+    let rows = table("architecture.md", "| folder | holds | doesn't know |");
+    let module = |word: &str| word.trim_end_matches('/').trim_end_matches(".rs").to_owned();
+    rows.iter()
+        .map(|row| {
+            let unknown = words(row.get(2).unwrap()).into_iter().map(module).collect();
+            (module(words(row.first().unwrap()).first().unwrap()), unknown)
+        })
+        .collect()
+}
+
 #[test]
-fn the_map_is_in_the_order_of_the_architecture() {
-    let expected = [
-        "domain",
-        "clock",
-        "config",
-        "telemetry",
-        "limits",
-        "server",
-        "cache",
-        "upstream",
-        "tenant",
-        "gateway",
-        "admin",
-        "app",
-        "mock",
-        "cli",
-    ];
+fn the_modules_are_in_the_order_of_the_map() {
+    let expected: Vec<String> = map().into_iter().map(|(module, _)| module).collect();
     assert_eq!(order(&files()), expected);
 }
 
@@ -102,6 +136,31 @@ fn a_module_imports_only_from_those_above_it() {
 }
 
 #[test]
+fn a_module_knows_nothing_that_the_map_keeps_from_it() {
+    let files = files();
+    let mut pairs = 0;
+    for (module, unknown) in map() {
+        for file in files.iter().filter(|file| file.module() == module) {
+            for name in file.names_after("crate::") {
+                assert!(unknown.iter().all(|other| other != name), "{} imports {name}", file.path);
+            }
+        }
+        pairs += unknown.len();
+    }
+    assert!(pairs > 10, "only {pairs} forbidden pairs were found in the map");
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let files = files();
+    let code = files.iter().filter(|file| !file.is_test()).map(|file| (file.path.as_str(), &*file.text));
+    let imports = Imports::read(code);
+    assert!(imports.len() > 300, "only {} imports were seen", imports.len());
+    let circles = imports.circles();
+    assert!(circles.is_empty(), "files that import each other: {circles:#?}");
+}
+
+#[test]
 fn only_main_uses_the_command_line() {
     let files = files();
     let main = files.iter().find(|file| file.path == "main.rs").unwrap();
@@ -113,32 +172,26 @@ fn only_main_uses_the_command_line() {
 }
 
 #[test]
-fn every_dependency_has_one_owner() {
-    let owned: &[(&str, &[&str])] = &[
-        ("moka::", &["cache"]),
-        ("governor::", &["limits"]),
-        ("prometheus::", &["telemetry"]),
-        ("toml::", &["config"]),
-        ("clap::", &["cli", "main"]),
-        ("hyper_util::server", &["server", "mock"]),
-        ("hyper::client", &["upstream", "admin/client.rs"]),
-        ("hyper_util::client::legacy", &["upstream", "telemetry/spans/courier.rs"]),
-        ("opentelemetry::", &["telemetry/spans"]),
-    ];
+fn every_dependency_has_its_owners() {
     let files = files();
-    for (name, owners) in owned {
+    let rows = table("architecture.md", "| dependency | owner |");
+    assert!(rows.len() > 8, "only {} owners were found", rows.len());
+    for row in rows {
+        let dependency = *words(&row[0]).first().unwrap();
+        let owners: Vec<&str> = words(&row[1]).into_iter().map(|owner| owner.trim_end_matches('/')).collect();
+        let name = if dependency.contains("::") { dependency.to_owned() } else { format!("{dependency}::") };
         let mut used = false;
-        for file in &files {
-            let mine = owners.iter().any(|owner| file.path.starts_with(owner));
-            let here = file.names_after(name).next().is_some();
-            used |= here && mine;
-            assert!(mine || !here, "{} uses {name}, which belongs to {owners:?}", file.path);
+        for file in files.iter().filter(|file| !file.is_test()) {
+            let owned = owners.iter().any(|owner| file.path.starts_with(owner));
+            let here = file.names_after(&name).next().is_some();
+            used |= here && owned;
+            assert!(owned || !here, "{} uses {name}, which belongs to {owners:?}", file.path);
         }
         assert!(used, "{owners:?} own {name}, but do not use it");
     }
 }
 
-/// What the environment holds, secrets and the service manager's sockets, is inherited by nobody.
+/// What the environment holds, secrets and the service manager's sockets, is inherited by no one.
 #[test]
 fn it_starts_no_other_program() {
     for file in files() {
@@ -157,7 +210,114 @@ fn no_file_is_a_ragbag_or_unfinished() {
             assert!(!file.text.contains(word), "{} has a {word}", file.path);
         }
         let lines = file.text.lines().take_while(|line| *line != "mod tests {").count();
-        let tests = file.path.ends_with("tests.rs") || file.path.starts_with("app/model/");
-        assert!(tests || lines <= 450, "{} has {lines} lines: a decision is hiding in it", file.path);
+        assert!(
+            file.is_test() || lines <= 450,
+            "{} has {lines} lines: a decision is hiding in it",
+            file.path
+        );
     }
+}
+
+/// The words of a text, as names are split: `ReplyHead` has `reply` and `head`.
+fn identifiers(text: &str) -> BTreeSet<&str> {
+    let identifiers = text.split(|c: char| !c.is_alphanumeric() && c != '_');
+    identifiers.filter(|word| word.starts_with(|c: char| c.is_alphabetic() || c == '_')).collect()
+}
+
+/// Names that the glossary's terms have replaced.
+const REPLACED: [&str; 56] = [
+    "Asker",
+    "Asking",
+    "Begun",
+    "Bell",
+    "Boarded",
+    "Boarding",
+    "Broken",
+    "Cells",
+    "Courier",
+    "Demand",
+    "Errand",
+    "Facts",
+    "Farewell",
+    "Flight",
+    "Flights",
+    "Former",
+    "Ground",
+    "Hand",
+    "Indoors",
+    "KeptIn",
+    "Landed",
+    "Landing",
+    "Leave",
+    "Lent",
+    "Loose",
+    "Lost",
+    "Older",
+    "Passenger",
+    "Patience",
+    "Pieces",
+    "Pilot",
+    "Question",
+    "Reach",
+    "Reckoning",
+    "Room",
+    "Rope",
+    "Ruling",
+    "Served",
+    "Share",
+    "Shown",
+    "Speaks",
+    "Standing",
+    "Storing",
+    "Story",
+    "Subjects",
+    "Teller",
+    "Told",
+    "TurnedAway",
+    "Turnstile",
+    "UnderWay",
+    "Untaken",
+    "World",
+    "Yield",
+    "calendar",
+    "stranger",
+    "surroundings",
+];
+
+#[test]
+fn the_glossarys_terms_are_used() {
+    for file in files() {
+        let code: String = file.code().collect::<Vec<_>>().join("\n");
+        let replaced: Vec<&str> =
+            identifiers(&code).into_iter().filter(|word| REPLACED.contains(word)).collect();
+        assert!(replaced.is_empty(), "{} says {replaced:?}: docs/glossary.md has the terms", file.path);
+    }
+    let terms = table("glossary.md", "| term | meaning | origin |");
+    assert!(terms.len() >= 20, "only {} terms", terms.len());
+    for row in terms {
+        assert!(row.len() == 3 && row.iter().all(|cell| !cell.is_empty()), "{row:?}");
+    }
+}
+
+/// Built in place of `telemetry/spans/recorded.rs` without the feature `otlp`, with types of the same names.
+const WITHOUT_OTLP: &str = "telemetry/spans/off.rs";
+
+#[test]
+fn every_type_has_one_name_and_every_name_one_type() {
+    let files = files();
+    let modules: BTreeSet<&str> = files.iter().flat_map(|file| file.path.split(['/', '.'])).collect();
+    let mut owners: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for file in files.iter().filter(|file| !file.is_test() && file.path != WITHOUT_OTLP) {
+        let names = TypeNames::of(&file.text);
+        for (root, name) in names.replaced {
+            let ours = ["crate", "super", "self"].contains(&&*root) || modules.contains(&*root);
+            assert!(!ours, "{} gives {name} a second name", file.path);
+        }
+        for name in names.defined {
+            owners.entry(name).or_default().push(&file.path);
+        }
+    }
+    assert!(owners.len() > 300, "only {} types were seen", owners.len());
+    owners.retain(|_, files| files.len() > 1);
+    assert!(owners.is_empty(), "names of several types: {owners:#?}");
 }

@@ -115,7 +115,7 @@ def wait_for(address):
         except (OSError, IndexError):
             pass
         time.sleep(0.01)
-    raise SystemExit(f"nobody answers at {address}")
+    raise SystemExit(f"no answer from {address}")
 
 
 def wrk(address, seconds, core):
@@ -159,7 +159,7 @@ def main():
                 process = start(command, cores[0])
                 running.append(process)
                 wait_for(address)
-                if name != "bare hyper" and status(address, "call_0", "nobodys-token") != 401:
+                if name != "bare hyper" and status(address, "call_0", "unknown-token") != 401:
                     raise SystemExit(f"{name} lets strangers in")
                 wrk(address, 1, cores[1])
                 servers[name] = (address, process)

@@ -1,4 +1,4 @@
-//! Answers of the admin plane.
+//! Responses of the admin plane.
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
@@ -6,15 +6,15 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 
-/// A whole answer.
-pub type Answer = Response<Full<Bytes>>;
+/// A response with a complete body.
+pub(crate) type AdminResponse = Response<Full<Bytes>>;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// An answer with a type of its own.
-pub fn typed(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Answer {
+/// A response of any content type.
+pub(crate) fn typed(status: StatusCode, content_type: HeaderValue, body: Bytes) -> AdminResponse {
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -24,31 +24,29 @@ pub fn typed(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Answ
     response
 }
 
-/// Plain text.
-pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+pub(crate) fn text(status: StatusCode, body: impl Into<Bytes>) -> AdminResponse {
     typed(status, TEXT, body.into())
 }
 
-/// Prometheus' text.
-pub fn metrics(body: Vec<u8>) -> Answer {
+pub(crate) fn metrics(body: Vec<u8>) -> AdminResponse {
     typed(StatusCode::OK, METRICS, body.into())
 }
 
-/// A value as JSON that people can read.
-pub fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+/// A value as indented JSON.
+pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> AdminResponse {
     // Strings and numbers under string keys always serialise.
     let mut text = serde_json::to_vec_pretty(value).unwrap_or_default();
     text.push(b'\n');
     typed(status, JSON, text.into())
 }
 
-/// JSON that is there already, or is too much to be read by people.
-pub fn json_text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+/// JSON text, unchanged.
+pub(crate) fn json_text(status: StatusCode, body: impl Into<Bytes>) -> AdminResponse {
     typed(status, JSON, body.into())
 }
 
-/// The head of an answer alone, as `HEAD` wants it.
-pub fn head_of(mut answer: Answer) -> Answer {
+/// The response to `HEAD`: the head alone, with the length of the body.
+pub(crate) fn head_of(mut answer: AdminResponse) -> AdminResponse {
     let length = http_body::Body::size_hint(answer.body()).exact().unwrap_or(0);
     answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     *answer.body_mut() = Full::default();

@@ -1,72 +1,111 @@
-//! Who may ask the admin plane what.
+//! Access to the admin plane.
 //!
-//! Browsers are the danger: a page from elsewhere that an operator looks at must not reach this
-//! listener through the operator's own machine, neither by a form (another site's request) nor by a
-//! name that points here (DNS rebinding).
+//! The threat is the operator's browser: a page from another site must not reach this listener through the
+//! operator's machine, neither by a cross-site request nor by a name that resolves to it (DNS rebinding).
 
 use std::net::IpAddr;
 
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, ORIGIN, TRANSFER_ENCODING};
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
 use http_body::Body;
 use serde_json::Value;
 
 use super::refusal::Refused;
-use crate::config::{Settings, Shown};
+use crate::config::{EffectiveConfig, Settings};
 use crate::domain::{TokenHash, is_token68};
+use crate::message::has_fragment;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// The rules of one configuration, and what of it may be shown.
-pub struct Rules {
+/// The access rules of one configuration, and the configuration without secrets.
+pub(crate) struct Rules {
     hosts: Vec<String>,
     token: Option<TokenHash>,
-    /// The effective configuration.
-    pub shown: Value,
+    refresh_token: Option<TokenHash>,
+    /// The effective configuration without secrets.
+    pub(crate) shown: Value,
 }
 
 impl Rules {
     /// The rules of these settings.
-    pub fn of(settings: &Settings) -> Self {
+    pub(crate) fn of(settings: &Settings) -> Self {
         Self {
             hosts: settings.admin.hosts.clone(),
             token: settings.admin.token.as_ref().map(|(hash, _)| *hash),
-            shown: serde_json::to_value(Shown::of(settings)).unwrap_or_default(),
+            refresh_token: settings.admin.refresh_token.as_ref().map(|(hash, _)| *hash),
+            shown: serde_json::to_value(EffectiveConfig::of(settings)).unwrap_or_default(),
         }
     }
 }
 
-/// Whether the page itself may be shown: under a name that can't have been made to point here.
-pub fn admit_page<B>(request: &Request<B>, rules: &Rules) -> Result<(), Refused> {
+/// Admits a request for the dashboard if its `Host` cannot be the result of DNS rebinding.
+pub(crate) fn admit_page<B>(request: &Request<B>, rules: &Rules) -> Result<(), Refused> {
     match authority(request) {
         Some(authority) if is_known(&authority, &rules.hosts) => Ok(()),
         Some(_) | None => Err(Refused::Misdirected),
     }
 }
 
-/// Whether the API may be asked, by a listener that only this machine can reach or not.
-pub fn admit_api<B>(request: &Request<B>, rules: &Rules, is_local: bool) -> Result<(), Refused> {
+/// The token in an admitted request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bearer {
+    /// `admin.token`.
+    Admin,
+    /// `admin.refresh_token`, which permits nothing but refreshing.
+    Refresh,
+    /// None: the listener requires none.
+    None,
+}
+
+impl Bearer {
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Admin => "admin.token",
+            Self::Refresh => "admin.refresh_token",
+            Self::None => "none",
+        }
+    }
+}
+
+/// Admits a request for the API. `is_local` says whether only this machine can reach the listener.
+pub(super) fn admit_api<B>(request: &Request<B>, rules: &Rules, is_local: bool) -> Result<Bearer, Refused> {
     admit_page(request, rules)?;
     if is_other_site(request) {
         return Err(Refused::OtherSite);
     }
+    let bearer = bearer(request.headers());
+    if bearer.is_some() && bearer == rules.refresh_token {
+        return Ok(Bearer::Refresh);
+    }
     match &rules.token {
-        Some(token) if bearer(request.headers()) == Some(*token) => Ok(()),
+        Some(token) if bearer == Some(*token) => Ok(Bearer::Admin),
         Some(_) => Err(Refused::Unauthorized),
-        None if is_local => Ok(()),
+        None if is_local => Ok(Bearer::None),
         None => Err(Refused::NotLocal),
     }
 }
 
-/// Refuses a request with a body: nothing on this listener takes one.
-pub fn admit_framing<B: Body>(request: &Request<B>) -> Result<(), Refused> {
+/// Refuses a request with a body: no route accepts one.
+pub(crate) fn admit_framing<B: Body>(request: &Request<B>) -> Result<(), Refused> {
     let headers = request.headers();
-    let announced = headers.get_all(CONTENT_LENGTH).iter().any(|length| length.as_bytes() != b"0");
-    if announced || headers.contains_key(TRANSFER_ENCODING) || !request.body().is_end_stream() {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let has_none_or_0 =
+        lengths.next().is_none_or(|length| length.as_bytes() == b"0") && lengths.next().is_none();
+    if !has_none_or_0 || headers.contains_key(TRANSFER_ENCODING) || !request.body().is_end_stream() {
         return Err(Refused::Body);
     }
     Ok(())
+}
+
+/// Refuses a `#` in the target, and any encoding in the path of a mutation, which needs none.
+pub(crate) fn admit_target<B>(request: &Request<B>) -> Result<(), Refused> {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !has_fragment(request.uri()) && (is_read || !request.uri().path().contains('%')) {
+        Ok(())
+    } else {
+        Err(Refused::Target)
+    }
 }
 
 /// The digest of the bearer token. Comparing digests takes the same time however close a guess is.
@@ -77,8 +116,8 @@ fn bearer(headers: &HeaderMap) -> Option<TokenHash> {
     (scheme.eq_ignore_ascii_case(b"bearer ") && is_token68(token)).then(|| TokenHash::of(token))
 }
 
-/// The one authority that a request names, in lower case: its `Host`, HTTP/2's `:authority`, or both
-/// alike. A request that names none, several, or two that differ is meant for nobody here.
+/// The only authority of a request, in lower case: its `Host`, HTTP/2's `:authority`, or both if they are
+/// equal. `None` for a request with none, several, or two that differ.
 fn authority<B>(request: &Request<B>) -> Option<Authority> {
     let lines: Vec<_> = request.headers().get_all(HOST).iter().collect();
     let host = match lines.as_slice() {
@@ -95,7 +134,7 @@ fn authority<B>(request: &Request<B>) -> Option<Authority> {
     }
 }
 
-/// An IP literal, `localhost`, or a name of the configuration. Only names can be made to point here.
+/// An IP literal, `localhost`, or one of `admin.hosts`. DNS rebinding needs another name.
 fn is_known(authority: &Authority, hosts: &[String]) -> bool {
     let host = authority.host();
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
@@ -104,7 +143,7 @@ fn is_known(authority: &Authority, hosts: &[String]) -> bool {
         && (bare.parse::<IpAddr>().is_ok() || host == "localhost" || hosts.iter().any(|known| known == host))
 }
 
-/// Whether a browser says that a page of another origin sent this.
+/// Whether a browser marks the request as sent by a page of another origin.
 fn is_other_site<B>(request: &Request<B>) -> bool {
     let is = |line: &HeaderValue, words: &[&str]| words.iter().any(|word| line == word);
     let sites = request.headers().get_all(SEC_FETCH_SITE).iter();
@@ -124,7 +163,12 @@ mod tests {
 
     fn rules(token: Option<&str>) -> Rules {
         let token = token.map(|token| TokenHash::of(token.as_bytes()));
-        Rules { hosts: vec!["gateway.internal".into()], token, shown: Value::Null }
+        Rules {
+            hosts: vec!["gateway.internal".into()],
+            token,
+            refresh_token: Some(TokenHash::of(b"refresh-token")),
+            shown: Value::Null,
+        }
     }
 
     fn request(lines: &[(&'static str, &'static str)]) -> Request<()> {
@@ -199,7 +243,7 @@ mod tests {
     fn another_sites_request_is_refused() {
         let api = |lines: &[(&'static str, &'static str)]| {
             let lines: Vec<_> = [LOCAL].iter().chain(lines).copied().collect();
-            admit_api(&request(&lines), &rules(None), true)
+            admit_api(&request(&lines), &rules(None), true).map(drop)
         };
         assert_eq!(api(&[]), Ok(()));
         assert_eq!(api(&[("sec-fetch-site", "same-origin"), ("origin", "http://127.0.0.1:9090")]), Ok(()));
@@ -217,11 +261,12 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_asked_for_if_there_is_one_and_without_one_only_this_machine_may_ask() {
+    fn a_configured_token_is_required_and_without_one_only_this_machine_has_access() {
         let secured = rules(Some("admin-token"));
         let with = |line| admit_api(&request(&[LOCAL, ("authorization", line)]), &secured, false);
-        assert_eq!(with("Bearer admin-token"), Ok(()));
-        assert_eq!(with("bearer admin-token"), Ok(()));
+        assert_eq!(with("Bearer admin-token"), Ok(Bearer::Admin));
+        assert_eq!(with("bearer admin-token"), Ok(Bearer::Admin));
+        assert_eq!(with("Bearer refresh-token"), Ok(Bearer::Refresh));
         for line in
             ["Bearer wrong", "Bearer admin-token ", "Bearer  admin-token", "Basic admin-token", "admin-token"]
         {

@@ -1,69 +1,77 @@
-//! Answering the admin plane's requests.
+//! Answers the admin plane's requests.
 
-use std::future::Future;
-use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use http::header::CONNECTION;
 use http::{HeaderValue, Method, Request, StatusCode, Version};
 use http_body_util::Full;
-use hyper::body::Incoming;
+use serde::Serialize;
 use serde_json::json;
 
-use super::answer::{self, Answer};
-use super::gate::{Rules, admit_api, admit_framing, admit_page};
-use super::health::{Health, State};
-use super::history::History;
+use super::answer::{self, AdminResponse};
+use super::gate::{Bearer, admit_api, admit_framing, admit_page, admit_target};
+use super::health::ProcessState;
+use super::lookup_fields::lookup_fields;
+use super::mutation::Mutation;
+use super::plane::AdminHandler;
 use super::refusal::{Absent, Refused};
-use super::route::{Area, NoRoute, Route, Scope, area, route};
+use super::route::{Area, NoRoute, Route, Scope, area, asks_for_refresh, route};
 use super::{openapi, page, purge, stats};
-use crate::clock::{self, Instant, WallClock};
-use crate::domain::{CallId, RequestId, TenantName, error_envelope};
-use crate::gateway::{Gateway, explain};
-use crate::server::{Answering, Handler, Peer};
-
-/// Reads the configuration again; the error lists every problem.
-pub type Reload =
-    Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), Vec<String>>> + Send>> + Send + Sync>;
-
-/// The admin plane.
-pub struct Admin {
-    /// The data plane that is shown and purged.
-    pub gateway: Arc<Gateway>,
-    /// The process's state.
-    pub health: Health,
-    /// The counts of the last minutes.
-    pub history: Arc<History>,
-    /// Who may ask.
-    pub rules: Arc<ArcSwap<Rules>>,
-    /// Whether only this machine can reach the listener.
-    pub is_local: bool,
-    /// When the process started.
-    pub started: Instant,
-    /// Set once there is something to reload.
-    pub reload: Arc<OnceLock<Reload>>,
-    /// For the dates in envelopes.
-    pub wall: WallClock,
-}
+use crate::clock;
+use crate::domain::{CallId, RequestId, TenantName};
+use crate::gateway::{HeldCall, HeldEntry, UnknownTenant, held};
+use crate::message::error_envelope;
+use crate::server::{Answering, Caller, Handler, Peer, RequestBody};
 
 const YAML: HeaderValue = HeaderValue::from_static("application/yaml");
 
-impl Handler for Admin {
+/// The number of entries that a purge removed, attached to its response for the log.
+#[derive(Debug, Clone, Copy)]
+struct Purged(u64);
+
+/// A report on a call, and each level's entry of it.
+#[derive(Serialize)]
+struct WithLevels<T> {
+    #[serde(flatten)]
+    described: T,
+    levels: Vec<HeldEntry>,
+}
+
+/// Whether the details of every check are requested.
+fn is_verbose(query: &str) -> bool {
+    query.split('&').any(|pair| pair == "verbose" || pair.starts_with("verbose="))
+}
+
+impl Handler for AdminHandler {
     type Body = Full<bytes::Bytes>;
 
-    fn answer(self: &Arc<Self>, _: Peer, request: Request<Incoming>) -> Answering<Full<bytes::Bytes>> {
+    fn answer(self: &Arc<Self>, peer: Peer, request: Request<RequestBody>) -> Answering<Full<bytes::Bytes>> {
         let admin = Arc::clone(self);
-        Answering::waiting(async move { admin.respond_always(&request).await })
+        let admitted = catch_unwind(AssertUnwindSafe(|| self.admit(&request)));
+        let admitted = admitted.unwrap_or(Err(Refused::Internal));
+        let caller = match &admitted {
+            // Health checks and scrapes must be answered whatever other connections do.
+            Ok((Route::Metrics | Route::Livez | Route::Readyz, _)) => Caller::Privileged,
+            Ok(_) => Caller::Known,
+            Err(_) => Caller::Unknown,
+        };
+        Answering::waiting(async move { admin.respond_always(peer, &request, admitted).await }).to(caller)
     }
 }
 
-impl Admin {
-    /// Whatever happens, a panic included, becomes one answer.
-    async fn respond_always(self: Arc<Self>, request: &Request<Incoming>) -> Answer {
-        let answered = AssertUnwindSafe(Arc::clone(&self).respond(request)).catch_unwind().await;
+impl AdminHandler {
+    /// Every outcome, a panic included, becomes one answer.
+    async fn respond_always(
+        self: Arc<Self>,
+        peer: Peer,
+        request: &Request<RequestBody>,
+        admitted: Result<(Route, Bearer), Refused>,
+    ) -> AdminResponse {
+        let query = request.uri().query().unwrap_or_default();
+        let respond = async { Arc::clone(&self).respond(admitted?, peer, query).await };
+        let answered = AssertUnwindSafe(respond).catch_unwind().await;
         let mut answer = match answered {
             Ok(Ok(answer)) => answer,
             Ok(Err(refused)) => self.refuse(refused),
@@ -76,101 +84,156 @@ impl Admin {
         if *request.method() == Method::HEAD { answer::head_of(answer) } else { answer }
     }
 
-    async fn respond(self: Arc<Self>, request: &Request<Incoming>) -> Result<Answer, Refused> {
+    /// Whether the request may be executed, its route, and its token.
+    fn admit(&self, request: &Request<RequestBody>) -> Result<(Route, Bearer), Refused> {
+        admit_target(request)?;
         admit_framing(request)?;
         let path = request.uri().path();
-        match area(path) {
-            Area::Open => {}
-            Area::Page => admit_page(request, &self.rules.load())?,
+        let bearer = match area(path) {
+            Area::Open => Bearer::None,
+            Area::Page => {
+                admit_page(request, &self.rules.load())?;
+                Bearer::None
+            }
             Area::Api => admit_api(request, &self.rules.load(), self.is_local)?,
+        };
+        let route = route(request.method(), path);
+        if bearer == Bearer::Refresh && !asks_for_refresh(request.method(), path) {
+            return Err(Refused::RefreshOnly);
         }
-        let route = route(request.method(), path).map_err(|no| match no {
+        let route = route.map_err(|no| match no {
             NoRoute::NotFound => Refused::NotFound(Absent::Route),
+            NoRoute::Tenant => Refused::NotFound(Absent::Tenant),
+            NoRoute::CallId => Refused::CallId,
             NoRoute::Method(allowed) => Refused::Method(allowed),
         })?;
-        self.carry_out(route, request.uri().query().unwrap_or_default()).await
+        if route.is_mutation() && request.uri().query().is_some() {
+            return Err(Refused::Query);
+        }
+        Ok((route, bearer))
     }
 
-    async fn carry_out(self: Arc<Self>, route: Route, query: &str) -> Result<Answer, Refused> {
+    /// Executes a request, and logs it if it changes something.
+    async fn respond(
+        self: Arc<Self>,
+        (route, bearer): (Route, Bearer),
+        peer: Peer,
+        query: &str,
+    ) -> Result<AdminResponse, Refused> {
+        let mutation = Mutation::of(&route, peer, bearer, &self.gateway.telemetry);
+        let result = Arc::clone(&self).carry_out(route, query).await;
+        if let Some(mutation) = mutation {
+            let status = result.as_ref().map_or_else(|refused| refused.status(), |answer| answer.status());
+            let purged = result.as_ref().ok().and_then(|answer| answer.extensions().get::<Purged>());
+            mutation.log(status, purged.map(|Purged(entries)| *entries));
+        }
+        result
+    }
+
+    async fn carry_out(self: Arc<Self>, route: Route, query: &str) -> Result<AdminResponse, Refused> {
         match route {
             Route::Page => Ok(page::page()),
             Route::OpenApi => Ok(answer::typed(StatusCode::OK, YAML, openapi::TEXT.into())),
             Route::Metrics => self.off_runtime(|admin| Ok(admin.metrics())).await,
             Route::Livez => Ok(answer::text(StatusCode::OK, "ok\n")),
-            Route::Readyz => Ok(self.readyz(query)),
+            Route::Readyz if is_verbose(query) => self.off_runtime(|admin| Ok(admin.readyz_verbose())).await,
+            Route::Readyz => Ok(self.readyz(&format!("{}\n", self.health.state().label()))),
             Route::Stats => self.off_runtime(|admin| Ok(admin.stats())).await,
             Route::History => {
-                let told = serde_json::to_vec(&self.history.tell()).map_err(|_| Refused::Internal)?;
-                Ok(answer::json_text(StatusCode::OK, told))
+                let report = serde_json::to_vec(&self.history.report()).map_err(|_| Refused::Internal)?;
+                Ok(answer::json_text(StatusCode::OK, report))
             }
             Route::Config => Ok(answer::json(StatusCode::OK, &self.rules.load().shown)),
-            Route::Entry(tenant, id) => self.entry(&tenant, &id),
-            Route::Explain(tenant, id) => self.explain(&tenant, &id),
+            Route::Entry(tenant, id) => self.entry(&tenant, &id).await,
+            Route::Explain(tenant, id) => self.explain(&tenant, &id, query).await,
             Route::Purge(scope) => self.off_runtime(move |admin| admin.purge(&scope)).await,
+            Route::Refresh(tenant, id) => self.refresh(&tenant, &id),
             Route::Reload => self.reload().await,
         }
     }
 
-    fn readyz(&self, query: &str) -> Answer {
-        let state = self.health.state();
-        let status = if state == State::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        let verbose = query.split('&').any(|pair| pair == "verbose" || pair.starts_with("verbose="));
-        let dropped = self.gateway.telemetry.metrics.log_lines_dropped();
-        let text = if verbose { self.health.verbose(dropped) } else { format!("{}\n", state.label()) };
-        answer::text(status, text)
+    fn readyz(&self, text: &str) -> AdminResponse {
+        let is_ready = self.health.state() == ProcessState::Ready;
+        let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        answer::text(status, text.to_owned())
     }
 
-    fn metrics(&self) -> Answer {
+    fn readyz_verbose(&self) -> AdminResponse {
+        let (_, problems) = self.problems.look(&self.gateway, &self.health, clock::now());
+        let dropped = self.gateway.telemetry.metrics.log_lines_dropped();
+        self.readyz(&self.health.verbose(dropped, &problems))
+    }
+
+    fn metrics(&self) -> AdminResponse {
         for tenant in self.gateway.snapshots.load().directory.all() {
             let (entries, bytes) = tenant.cache().size();
             tenant.metrics().cache_entries.set(entries);
             tenant.metrics().cache_bytes.set(bytes);
+            let (waits, watches) = tenant.watches().size();
+            tenant.metrics().waits.set(waits as u64);
+            tenant.metrics().watches.set(watches as u64);
+            tenant.metrics().show_key(tenant.upstream().keys().in_use());
         }
         answer::metrics(self.gateway.telemetry.metrics.text())
     }
 
-    fn stats(&self) -> Answer {
+    fn stats(&self) -> AdminResponse {
         let uptime = clock::now().duration_since(self.started);
-        answer::json(StatusCode::OK, &stats::gather(&self.gateway, &self.health, uptime))
+        answer::json(StatusCode::OK, &stats::gather(self, uptime))
     }
 
-    fn entry(&self, tenant: &TenantName, id: &CallId) -> Result<Answer, Refused> {
-        let snapshot = self.gateway.snapshots.load();
+    async fn entry(&self, tenant: &TenantName, id: &CallId) -> Result<AdminResponse, Refused> {
+        let snapshot = self.gateway.snapshots.load_full();
         let tenant = snapshot.directory.named(tenant).ok_or(Refused::NotFound(Absent::Tenant))?;
-        let entry = tenant.cache().current().entry(id).ok_or(Refused::NotFound(Absent::Entry))?;
-        Ok(answer::json(StatusCode::OK, &entry.describe(&snapshot.policy, clock::now())))
+        let HeldCall { memory, below, levels } = held(&snapshot, tenant, id).await;
+        let entry = memory.or(below).ok_or(Refused::NotFound(Absent::Entry))?;
+        let entry = entry.describe(&snapshot.policy, clock::now());
+        Ok(answer::json(StatusCode::OK, &WithLevels { described: entry, levels }))
     }
 
-    fn explain(&self, tenant: &TenantName, id: &str) -> Result<Answer, Refused> {
-        let snapshot = self.gateway.snapshots.load();
-        let tenant = snapshot.directory.named(tenant).ok_or(Refused::NotFound(Absent::Tenant))?;
-        Ok(answer::json(StatusCode::OK, &explain(&snapshot, tenant, id)))
+    async fn explain(&self, tenant: &TenantName, id: &str, query: &str) -> Result<AdminResponse, Refused> {
+        let fields = lookup_fields(query).ok_or(Refused::LookupFields)?;
+        let explained = self.gateway.explain(tenant, id, &fields).await;
+        let explained = explained.map_err(|UnknownTenant| Refused::NotFound(Absent::Tenant))?;
+        Ok(answer::json(StatusCode::OK, &explained))
     }
 
-    fn purge(&self, scope: &Scope) -> Result<Answer, Refused> {
-        let purged = purge::purge(&self.gateway, scope)
-            .map_err(|purge::NoTenant| Refused::NotFound(Absent::Tenant))?;
-        Ok(answer::json(StatusCode::OK, &json!({ "purged": purged })))
+    fn purge(&self, scope: &Scope) -> Result<AdminResponse, Refused> {
+        let purged =
+            purge::purge(&self.gateway, scope).map_err(|UnknownTenant| Refused::NotFound(Absent::Tenant))?;
+        let mut answer = match purged.unerased.is_empty() {
+            true => answer::json(StatusCode::OK, &purged),
+            false => self.refuse_with(Refused::PurgeIncomplete, &purged),
+        };
+        answer.extensions_mut().insert(Purged(purged.purged));
+        Ok(answer)
     }
 
-    async fn reload(&self) -> Result<Answer, Refused> {
+    fn refresh(&self, tenant: &TenantName, id: &CallId) -> Result<AdminResponse, Refused> {
+        let begun = self.gateway.refresh(tenant, id);
+        begun.map_err(|UnknownTenant| Refused::NotFound(Absent::Tenant))?;
+        Ok(answer::json(StatusCode::ACCEPTED, &json!({ "refreshing": true })))
+    }
+
+    async fn reload(&self) -> Result<AdminResponse, Refused> {
         let reload = self.reload.get().ok_or(Refused::Internal)?;
         match reload().await {
             Ok(()) => Ok(answer::json(StatusCode::OK, &json!({ "reloaded": true }))),
-            Err(problems) => Ok(self.invalid(&problems)),
+            Err(problems) => Ok(self.refuse_with(Refused::InvalidConfig, &problems)),
         }
     }
 
-    /// Runs what may take a while beside the runtime.
+    /// Runs blocking work off the runtime.
     async fn off_runtime(
         self: &Arc<Self>,
-        work: impl FnOnce(&Self) -> Result<Answer, Refused> + Send + 'static,
-    ) -> Result<Answer, Refused> {
+        work: impl FnOnce(&Self) -> Result<AdminResponse, Refused> + Send + 'static,
+    ) -> Result<AdminResponse, Refused> {
         let admin = Arc::clone(self);
         tokio::task::spawn_blocking(move || work(&admin)).await.unwrap_or(Err(Refused::Internal))
     }
 
-    fn refuse(&self, refused: Refused) -> Answer {
+    fn refuse(&self, refused: Refused) -> AdminResponse {
+        self.gateway.telemetry.metrics.count_refusal(refused.error_code());
         let id = RequestId::from_random(fastrand::u128(..));
         let body = error_envelope(refused.code(), refused.message(), self.wall.now(), id.as_str());
         let mut answer = answer::json_text(refused.status(), body);
@@ -180,12 +243,12 @@ impl Admin {
         answer
     }
 
-    /// The one refusal with details: every problem of a configuration.
-    fn invalid(&self, problems: &[String]) -> Answer {
-        let refused = Refused::InvalidConfig;
+    /// A refusal with details: every problem of a configuration, or the disks that a purge has not reached.
+    fn refuse_with(&self, refused: Refused, details: &impl Serialize) -> AdminResponse {
+        self.gateway.telemetry.metrics.count_refusal(refused.error_code());
         let envelope = json!({
             "success": false,
-            "error": { "code": refused.code(), "message": refused.message(), "details": problems },
+            "error": { "code": refused.code(), "message": refused.message(), "details": details },
             "meta": {
                 "timestamp": format!("{:.0}", self.wall.now()),
                 "request_id": RequestId::from_random(fastrand::u128(..)).as_str(),

@@ -1,5 +1,5 @@
-//! Whether the gateway takes traffic, and how its last reload went. Depends on the process alone,
-//! never on the upstream: a pod whose upstream is down still answers from its cache.
+//! Readiness, and the result of the last reload. Never depends on the upstream: a gateway whose upstream is down
+//! still answers from its cache.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -7,22 +7,22 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 
+use super::problems::{ProblemKind, ReportedProblem};
 use crate::config::Address;
 
-/// What the process is doing.
+/// The state of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub(crate) enum ProcessState {
     /// Not listening yet.
     Starting,
-    /// Taking traffic.
+    /// Accepting traffic.
     Ready,
-    /// Ending.
+    /// Finishing requests, accepting none.
     Draining,
 }
 
-impl State {
-    /// A word for it.
-    pub const fn label(self) -> &'static str {
+impl ProcessState {
+    pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::Starting => "starting",
             Self::Ready => "ready",
@@ -31,90 +31,91 @@ impl State {
     }
 }
 
-/// How a reload went.
+/// The result of a reload.
 #[derive(Debug, Clone)]
-pub struct ReloadReport {
-    /// When.
-    pub at: Timestamp,
-    /// What was wrong; nothing if it took effect.
-    pub problems: Vec<String>,
+pub(crate) struct ReloadReport {
+    pub(crate) at: Timestamp,
+    /// Empty if it took effect.
+    pub(crate) problems: Vec<String>,
 }
 
-/// The process's state, for those who set it and those who ask.
+/// The state of the process, shared by the code that changes it and the probes.
 #[derive(Debug, Clone)]
-pub struct Health(Arc<Inner>);
+pub(crate) struct ProcessHealth(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     state: AtomicU8,
     last_reload: ArcSwapOption<ReloadReport>,
-    listeners: ArcSwapOption<Vec<Socket>>,
+    listeners: ArcSwapOption<Vec<ListeningSocket>>,
 }
 
-/// A socket that is listened on.
 #[derive(Debug, Clone)]
-pub struct Socket {
+pub(crate) struct ListeningSocket {
     /// `data` or `admin`.
-    pub plane: &'static str,
-    /// Where, ports resolved.
-    pub address: Address,
+    pub(crate) plane: &'static str,
+    /// With the actual port.
+    pub(crate) address: Address,
 }
 
-impl Health {
-    /// Starting.
-    pub fn new() -> Self {
+impl ProcessHealth {
+    /// In the state [`ProcessState::Starting`].
+    pub(crate) fn new() -> Self {
         Self(Arc::new(Inner {
-            state: AtomicU8::new(State::Starting as u8),
+            state: AtomicU8::new(ProcessState::Starting as u8),
             last_reload: ArcSwapOption::empty(),
             listeners: ArcSwapOption::empty(),
         }))
     }
 
-    /// Changes the state.
-    pub fn set(&self, state: State) {
+    pub(crate) fn set(&self, state: ProcessState) {
         self.0.state.store(state as u8, Ordering::Release);
     }
 
-    /// The state.
-    pub fn state(&self) -> State {
+    pub(crate) fn state(&self) -> ProcessState {
         let state = self.0.state.load(Ordering::Acquire);
-        [State::Ready, State::Draining]
+        [ProcessState::Ready, ProcessState::Draining]
             .into_iter()
             .find(|known| *known as u8 == state)
-            .unwrap_or(State::Starting)
+            .unwrap_or(ProcessState::Starting)
     }
 
-    /// Notes how a reload went.
-    pub fn note_reload(&self, at: Timestamp, problems: Vec<String>) {
+    /// Records the result of a reload.
+    pub(crate) fn note_reload(&self, at: Timestamp, problems: Vec<String>) {
         self.0.last_reload.store(Some(Arc::new(ReloadReport { at, problems })));
     }
 
-    /// How the last reload went, if there was one.
-    pub fn last_reload(&self) -> Option<Arc<ReloadReport>> {
+    /// The result of the last reload, if there was one.
+    pub(crate) fn last_reload(&self) -> Option<Arc<ReloadReport>> {
         self.0.last_reload.load_full()
     }
 
-    /// Notes the sockets that are listened on.
-    pub fn note_listeners(&self, listeners: Vec<Socket>) {
+    /// Records the listening sockets.
+    pub(crate) fn note_listeners(&self, listeners: Vec<ListeningSocket>) {
         self.0.listeners.store(Some(Arc::new(listeners)));
     }
 
-    /// Every check with its state, a line each: `+` is good, `!` needs a look, `-` takes no traffic.
-    pub fn verbose(&self, log_lines_dropped: u64) -> String {
+    /// One line for each check and problem: `+` is good, `!` needs attention, `-` means no traffic.
+    pub(super) fn verbose(&self, log_lines_dropped: u64, problems: &[ReportedProblem]) -> String {
         let mut text = self.traffic_and_configuration();
-        for Socket { plane, address } in self.0.listeners.load().iter().flat_map(|all| all.iter()) {
+        for ListeningSocket { plane, address } in self.0.listeners.load().iter().flat_map(|all| all.iter()) {
             text += &format!("[+] {plane} listener: {address}\n");
         }
         text += &match log_lines_dropped {
             0 => "[+] log: no lines dropped\n".to_owned(),
             lines => format!("[!] log: {lines} lines dropped, because their reader was too slow\n"),
         };
+        // These two are covered by the checks above.
+        let own = [ProblemKind::ReloadRefused, ProblemKind::LogLinesDropped].map(ProblemKind::label);
+        for problem in problems.iter().filter(|problem| !own.contains(&problem.kind)) {
+            text += &format!("[!] {problem}\n");
+        }
         text
     }
 
     fn traffic_and_configuration(&self) -> String {
         let state = self.state();
-        let mark = if state == State::Ready { '+' } else { '-' };
+        let mark = if state == ProcessState::Ready { '+' } else { '-' };
         let mut text = format!("[{mark}] traffic: {}\n", state.label());
         match self.last_reload() {
             None => text += "[+] configuration: as loaded at the start\n",
@@ -123,7 +124,7 @@ impl Health {
             }
             Some(report) => {
                 text += &format!(
-                    "[!] configuration: the reload at {:.0} failed and changed nothing\n",
+                    "[!] configuration: the reload at {:.0} was rejected; still running the previous one\n",
                     report.at
                 );
                 for problem in &report.problems {
@@ -139,26 +140,35 @@ impl Health {
 mod tests {
     use super::*;
 
+    fn problem(kind: &'static str, tenant: Option<&str>) -> ReportedProblem {
+        let since = "2024-01-15T10:30:00Z".to_owned();
+        ReportedProblem { kind, tenant: tenant.map(str::to_owned), since, message: "message".to_owned() }
+    }
+
     #[test]
     fn every_check_is_listed_with_its_state() {
-        let health = Health::new();
-        assert!(health.verbose(0).starts_with("[-] traffic: starting\n"));
-        health.set(State::Ready);
-        health.note_listeners(vec![Socket { plane: "data", address: "127.0.0.1:8080".parse().unwrap() }]);
+        let health = ProcessHealth::new();
+        assert!(health.verbose(0, &[]).starts_with("[-] traffic: starting\n"));
+        health.set(ProcessState::Ready);
+        health.note_listeners(vec![ListeningSocket {
+            plane: "data",
+            address: "127.0.0.1:8080".parse().unwrap(),
+        }]);
         assert_eq!(
-            health.verbose(0),
+            health.verbose(0, &[]),
             "[+] traffic: ready\n[+] configuration: as loaded at the start\n[+] data listener: 127.0.0.1:8080\n\
              [+] log: no lines dropped\n"
         );
         let at = "2024-01-15T10:30:00Z".parse().unwrap();
         health.note_reload(at, vec!["g.toml:1:1: cache.tll: unknown key".into()]);
         assert_eq!(
-            health.verbose(7),
-            "[+] traffic: ready\n[!] configuration: the reload at 2024-01-15T10:30:00Z failed and changed nothing\n      \
+            health.verbose(7, &[problem("reload-refused", None), problem("breaker-open", Some("alpha"))]),
+            "[+] traffic: ready\n[!] configuration: the reload at 2024-01-15T10:30:00Z was rejected; still running the previous one\n      \
              g.toml:1:1: cache.tll: unknown key\n[+] data listener: 127.0.0.1:8080\n\
-             [!] log: 7 lines dropped, because their reader was too slow\n"
+             [!] log: 7 lines dropped, because their reader was too slow\n\
+             [!] breaker-open (alpha, since 2024-01-15T10:30:00Z): message\n"
         );
         health.note_reload(at, Vec::new());
-        assert!(health.verbose(0).contains("[+] configuration: reloaded at 2024-01-15T10:30:00Z"));
+        assert!(health.verbose(0, &[]).contains("[+] configuration: reloaded at 2024-01-15T10:30:00Z"));
     }
 }

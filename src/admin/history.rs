@@ -1,6 +1,6 @@
-//! The counts of the last minutes, so that whoever opens the dashboard sees what has led to now.
+//! The counts of the last minutes, so that a dashboard has data as soon as it is opened.
 //!
-//! A sample is kept as the JSON that it is told in, about a kilobyte; there are [`KEPT`] of them.
+//! A sample is stored as the JSON that the API sends, about a kilobyte. [`KEPT`] of them are kept.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,40 +14,40 @@ use crate::clock::{self, Instant};
 use crate::gateway::Gateway;
 
 /// Time between two samples.
-pub const EVERY: Duration = Duration::from_secs(10);
-/// Samples that are kept: a quarter of an hour.
+pub(crate) const EVERY: Duration = Duration::from_secs(10);
+/// The number of samples: a quarter of an hour.
 const KEPT: usize = 91;
 
 /// The last samples, the oldest first.
 #[derive(Debug, Default)]
-pub struct History(Mutex<VecDeque<Box<RawValue>>>);
+pub(crate) struct SampleHistory(Mutex<VecDeque<Box<RawValue>>>);
 
-/// What `/api/v1/history` tells.
+/// The answer of `/api/v1/history`.
 #[derive(Debug, Serialize)]
-pub struct Told {
+pub(crate) struct HistoryReport {
     every_seconds: u64,
     samples: Vec<Box<RawValue>>,
 }
 
-impl History {
-    /// Takes a sample every [`EVERY`], for ever. With very many tenants one takes milliseconds, so it
-    /// is taken beside the runtime.
-    pub async fn keep(self: Arc<Self>, gateway: Arc<Gateway>, started: Instant) {
+impl SampleHistory {
+    /// Takes a sample every [`EVERY`] until the process ends. With very many tenants that takes milliseconds, so it
+    /// runs off the runtime.
+    pub(crate) async fn keep(self: Arc<Self>, gateway: Arc<Gateway>, started: Instant) {
         loop {
             let (history, gateway) = (Arc::clone(&self), Arc::clone(&gateway));
             let sampling = tokio::task::spawn_blocking(move || {
                 history.push(&Totals::of(&gateway, clock::now().duration_since(started)));
             });
-            // A sample that failed leaves a gap.
+            // A failed sample leaves a gap.
             let _ = sampling.await;
             tokio::time::sleep(EVERY).await;
         }
     }
 
-    /// The samples so far.
-    pub fn tell(&self) -> Told {
+    /// The samples taken so far.
+    pub(crate) fn report(&self) -> HistoryReport {
         let samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Told { every_seconds: EVERY.as_secs(), samples: samples.iter().cloned().collect() }
+        HistoryReport { every_seconds: EVERY.as_secs(), samples: samples.iter().cloned().collect() }
     }
 
     fn push(&self, sample: &impl Serialize) {
@@ -67,13 +67,13 @@ mod tests {
 
     #[test]
     fn the_oldest_sample_makes_room_for_the_newest() {
-        let history = History::default();
+        let history = SampleHistory::default();
         for number in 0..KEPT + 3 {
             history.push(&number);
         }
-        let told = serde_json::to_value(history.tell()).unwrap();
-        assert_eq!(told["every_seconds"], 10);
-        let samples = told["samples"].as_array().unwrap();
+        let report = serde_json::to_value(history.report()).unwrap();
+        assert_eq!(report["every_seconds"], 10);
+        let samples = report["samples"].as_array().unwrap();
         assert_eq!((samples.len(), &samples[0], &samples[KEPT - 1]), (KEPT, &3.into(), &(KEPT + 2).into()));
     }
 }

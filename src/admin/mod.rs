@@ -1,5 +1,5 @@
-//! The operators' listener: metrics, health, a dashboard, and an API that shows, purges and reloads;
-//! and the small client that the command line asks it with.
+//! The operators' listener: metrics, health, a dashboard, and an API that reports, purges and reloads; and the
+//! command line's client of it.
 
 mod answer;
 mod client;
@@ -7,16 +7,21 @@ mod gate;
 mod handler;
 mod health;
 mod history;
+mod lookup_fields;
+mod mutation;
 mod openapi;
 mod page;
+mod plane;
+mod problems;
 mod purge;
 mod refusal;
 mod route;
 mod stats;
 mod totals;
 
-pub use client::{Asked, ask};
-pub use gate::Rules;
-pub use handler::Admin;
-pub use health::{Health, Socket, State};
-pub use history::History;
+pub(crate) use client::{AdminClient, AdminConnection, AdminReply, AskError, Endpoint};
+pub(crate) use gate::Rules;
+pub(crate) use health::{ListeningSocket, ProcessHealth, ProcessState};
+pub(crate) use history::SampleHistory;
+pub(crate) use plane::AdminHandler;
+pub(crate) use problems::ProblemWatch;

@@ -1,8 +1,7 @@
-//! The dashboard: one page, with its style and script inside, that asks the API below it.
+//! The dashboard: one page with inline style and script, which uses the API.
 //!
-//! The policy that goes with it lets exactly this style and this script run, named by their digests,
-//! and lets the page reach nothing but its own listener. Whatever a tenant, an upstream or a
-//! configuration is called can be shown but never run.
+//! Its content security policy permits exactly this style and this script, by digest, and only connections to its own
+//! listener. Names and messages of tenants, the upstream and the configuration can be displayed, but never executed.
 
 use std::sync::LazyLock;
 
@@ -13,7 +12,7 @@ use http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY};
 use http::{HeaderName, HeaderValue, StatusCode};
 use sha2::{Digest, Sha256};
 
-use super::answer::{Answer, typed};
+use super::answer::{AdminResponse, typed};
 
 macro_rules! style {
     () => {
@@ -66,13 +65,12 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// The source expression that names an inline text by its digest (CSP level 3, section 2.3.1).
+/// The source expression for an inline text's digest (CSP level 3, section 2.3.1).
 fn digest(text: &str) -> String {
     format!("sha256-{}", STANDARD.encode(Sha256::digest(text)))
 }
 
-/// The page.
-pub fn page() -> Answer {
+pub(crate) fn page() -> AdminResponse {
     let mut answer = typed(StatusCode::OK, HTML, Bytes::from_static(PAGE.as_bytes()));
     let headers = answer.headers_mut();
     if let Ok(policy) = HeaderValue::try_from(POLICY.as_str()) {
@@ -87,7 +85,7 @@ pub fn page() -> Answer {
 mod tests {
     use super::*;
 
-    /// What stands between two tags that are there once.
+    /// The text between two tags that occur once.
     fn between<'a>(text: &'a str, open: &str, close: &str) -> &'a str {
         let (_, rest) = text.split_once(open).unwrap();
         assert!(!rest.contains(open), "{open} twice");

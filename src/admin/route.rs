@@ -4,9 +4,9 @@ use http::Method;
 
 use crate::domain::{CallId, TenantName};
 
-/// What is asked.
+/// A request's route.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Route {
+pub(crate) enum Route {
     /// `GET /`.
     Page,
     /// `GET /openapi.yaml`.
@@ -29,13 +29,34 @@ pub enum Route {
     Explain(TenantName, String),
     /// `DELETE` below `/api/v1/cache`.
     Purge(Scope),
+    /// `POST /api/v1/cache/{tenant}/{id}/refresh`.
+    Refresh(TenantName, CallId),
     /// `POST /api/v1/reload`.
     Reload,
 }
 
-/// What is purged.
+impl Route {
+    /// Whether it changes anything.
+    pub(crate) const fn is_mutation(&self) -> bool {
+        match self {
+            Self::Purge(_) | Self::Refresh(..) | Self::Reload => true,
+            Self::Page
+            | Self::OpenApi
+            | Self::Metrics
+            | Self::Livez
+            | Self::Readyz
+            | Self::Stats
+            | Self::History
+            | Self::Config
+            | Self::Entry(..)
+            | Self::Explain(..) => false,
+        }
+    }
+}
+
+/// The scope of a purge.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// One call of a tenant.
     Call(TenantName, CallId),
     /// A tenant.
@@ -44,18 +65,22 @@ pub enum Scope {
     All,
 }
 
-/// Why nothing is.
+/// Why there is no route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoRoute {
-    /// There is no such path.
+pub(crate) enum NoRoute {
+    /// Unknown path.
     NotFound,
-    /// There is, but not for this method; these are.
+    /// Known path with a malformed tenant name.
+    Tenant,
+    /// Known path with a malformed call ID.
+    CallId,
+    /// Known path that supports these other methods.
     Method(&'static str),
 }
 
-/// What kind of path it is, which decides who may ask.
+/// The area of a path, which determines who has access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Area {
+pub(crate) enum Area {
     /// `/`: a page for browsers.
     Page,
     /// `/api/`.
@@ -65,7 +90,7 @@ pub enum Area {
 }
 
 /// The area of a path.
-pub fn area(path: &str) -> Area {
+pub(crate) fn area(path: &str) -> Area {
     match path {
         "/" => Area::Page,
         "/api" => Area::Api,
@@ -74,9 +99,9 @@ pub fn area(path: &str) -> Area {
     }
 }
 
-/// Every path, as the description has it, with the methods that it takes; `HEAD` goes with `GET`.
+/// Every path, as in the OpenAPI description, with its methods. `HEAD` comes with `GET`.
 #[cfg(test)]
-pub const ALL: [(&str, &[&str]); 13] = [
+pub(crate) const ALL: [(&str, &[&str]); 14] = [
     ("/", &["GET"]),
     ("/openapi.yaml", &["GET"]),
     ("/metrics", &["GET"]),
@@ -90,10 +115,17 @@ pub const ALL: [(&str, &[&str]); 13] = [
     ("/api/v1/cache", &["DELETE"]),
     ("/api/v1/cache/{tenant}", &["DELETE"]),
     ("/api/v1/cache/{tenant}/{id}", &["GET", "DELETE"]),
+    ("/api/v1/cache/{tenant}/{id}/refresh", &["POST"]),
 ];
 
+/// Whether a request is one for a refresh, whatever its tenant and call.
+pub(crate) fn asks_for_refresh(method: &Method, path: &str) -> bool {
+    let object = path.strip_prefix("/api/v1/cache/").and_then(|rest| rest.strip_suffix("/refresh"));
+    *method == Method::POST && object.is_some_and(|object| object.matches('/').count() == 1)
+}
+
 /// Reads method and path.
-pub fn route(method: &Method, path: &str) -> Result<Route, NoRoute> {
+pub(crate) fn route(method: &Method, path: &str) -> Result<Route, NoRoute> {
     let Some(path) = path.strip_prefix('/') else { return Err(NoRoute::NotFound) };
     let segments: Vec<&str> = path.split('/').collect();
     let get = |route| allow(method, &[Method::GET, Method::HEAD], "GET, HEAD", route);
@@ -113,22 +145,26 @@ pub fn route(method: &Method, path: &str) -> Result<Route, NoRoute> {
             allow(method, &[Method::DELETE], "DELETE", Route::Purge(Scope::Tenant(name(tenant)?)))
         }
         ["api", "v1", "cache", tenant, id] => {
-            let (tenant, id) = (name(tenant)?, CallId::parse(id.as_bytes()).map_err(|_| NoRoute::NotFound)?);
+            let (tenant, id) = (name(tenant)?, CallId::parse(id.as_bytes()).map_err(|_| NoRoute::CallId)?);
             if *method == Method::DELETE {
                 return Ok(Route::Purge(Scope::Call(tenant, id)));
             }
             allow(method, &[Method::GET, Method::HEAD], "GET, HEAD, DELETE", Route::Entry(tenant, id))
+        }
+        ["api", "v1", "cache", tenant, id, "refresh"] => {
+            let (tenant, id) = (name(tenant)?, CallId::parse(id.as_bytes()).map_err(|_| NoRoute::CallId)?);
+            allow(method, &[Method::POST], "POST", Route::Refresh(tenant, id))
         }
         _ => Err(NoRoute::NotFound),
     }
 }
 
 fn name(segment: &str) -> Result<TenantName, NoRoute> {
-    TenantName::parse(segment).map_err(|_| NoRoute::NotFound)
+    TenantName::parse(segment).map_err(|_| NoRoute::Tenant)
 }
 
-fn allow(method: &Method, allowed: &[Method], told: &'static str, route: Route) -> Result<Route, NoRoute> {
-    if allowed.contains(method) { Ok(route) } else { Err(NoRoute::Method(told)) }
+fn allow(method: &Method, allowed: &[Method], shown: &'static str, route: Route) -> Result<Route, NoRoute> {
+    if allowed.contains(method) { Ok(route) } else { Err(NoRoute::Method(shown)) }
 }
 
 #[cfg(test)]
@@ -158,10 +194,15 @@ mod tests {
         let id = CallId::parse(b"call_1").unwrap();
         assert_eq!(of("DELETE", "/api/v1/cache/a"), Ok(Route::Purge(Scope::Tenant(tenant.clone()))));
         assert_eq!(of("DELETE", "/api/v1/cache/a/call_1"), Ok(Route::Purge(Scope::Call(tenant, id))));
-        for path in
-            ["/api/v1/cache/", "/api/v1/cache/*", "/api/v1/cache/a/", "/api/v1/cache/a/*", "/api/v1/cache/A"]
-        {
-            assert_eq!(of("DELETE", path), Err(NoRoute::NotFound), "{path}");
+        for (path, why) in [
+            ("/api/v1/cache/", NoRoute::Tenant),
+            ("/api/v1/cache/*", NoRoute::Tenant),
+            ("/api/v1/cache/A", NoRoute::Tenant),
+            ("/api/v1/cache/a/", NoRoute::CallId),
+            ("/api/v1/cache/a/*", NoRoute::CallId),
+            ("/api/v1/cache/a/call_1/", NoRoute::NotFound),
+        ] {
+            assert_eq!(of("DELETE", path), Err(why), "{path}");
         }
     }
 

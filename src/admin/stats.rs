@@ -1,21 +1,21 @@
-//! What `/api/v1/stats` tells: the process and each tenant, in figures.
+//! The answer of `/api/v1/stats`: figures of the process and of each tenant.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::health::Health;
+use super::plane::AdminHandler;
+use super::problems::{Counts, Recent, ReportedProblem};
 use super::totals::{Totals, failed};
 use crate::clock;
-use crate::gateway::Gateway;
 use crate::limits::Limiter;
 use crate::telemetry::{BUCKETS, Metrics, REVISION, Reloads, Times, VERSION};
 use crate::tenant::Tenant;
 
-/// Everything.
+/// The whole answer.
 #[derive(Debug, Serialize)]
-pub struct Stats {
+pub(super) struct Stats {
     version: &'static str,
     revision: &'static str,
     uptime_seconds: f64,
@@ -25,6 +25,8 @@ pub struct Stats {
     connections: i64,
     requests_in_flight: i64,
     log_lines_dropped: u64,
+    problems: Vec<ReportedProblem>,
+    recent: RecentStats,
     totals: Totals,
     latency: Latency,
     tenants: BTreeMap<String, TenantStats>,
@@ -43,7 +45,7 @@ struct ReloadStats {
     loaded_at: String,
 }
 
-/// How long things took since the start.
+/// Durations since the start.
 #[derive(Debug, Serialize)]
 struct Latency {
     /// The buckets' upper bounds.
@@ -54,25 +56,77 @@ struct Latency {
 
 #[derive(Debug, Serialize)]
 struct TimesStats {
-    /// One a bucket, and one for all that took longer.
+    /// One for each bucket, and one for longer durations.
     counts: Vec<u64>,
     sum_seconds: f64,
 }
 
+/// Lookups of the last minutes, and what the cache did for them.
+#[derive(Debug, Serialize)]
+struct RecentStats {
+    /// Five minutes, less after a recent start.
+    seconds: f64,
+    lookups: u64,
+    /// Those that were, or could have been, answered without the upstream.
+    covered: u64,
+    upstream_requests: u64,
+    upstream_failed: u64,
+    /// Upstream requests avoided by the cache.
+    saved: u64,
+}
+
+impl RecentStats {
+    fn of(counts: &Counts, window: Duration) -> Self {
+        Self {
+            seconds: window.as_secs_f64(),
+            lookups: counts.lookups,
+            covered: counts.covered,
+            upstream_requests: counts.upstream,
+            upstream_failed: counts.failed(),
+            saved: counts.saved(),
+        }
+    }
+
+    fn plus(self, other: &Self) -> Self {
+        Self {
+            seconds: self.seconds,
+            lookups: self.lookups + other.lookups,
+            covered: self.covered + other.covered,
+            upstream_requests: self.upstream_requests + other.upstream_requests,
+            upstream_failed: self.upstream_failed + other.upstream_failed,
+            saved: self.saved + other.saved,
+        }
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct TenantStats {
+    recent: RecentStats,
     outcomes: BTreeMap<&'static str, u64>,
     answers: BTreeMap<u16, u64>,
     not_stored: BTreeMap<&'static str, u64>,
     rate_limited: BTreeMap<&'static str, u64>,
-    limit_left: Option<LeftStats>,
+    limit_left: Option<QuotaStats>,
     cache: CacheStats,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disk: Option<DiskStats>,
+    waits: WaitStats,
     upstream: UpstreamStats,
 }
 
-/// A limit and what is left of it.
+/// Lookups that wait until their call is final.
 #[derive(Debug, Serialize)]
-struct LeftStats {
+struct WaitStats {
+    waiting: usize,
+    /// Calls polled for them.
+    watches: usize,
+    polls: u64,
+    ended: BTreeMap<&'static str, u64>,
+}
+
+/// A limit and its remaining quota.
+#[derive(Debug, Serialize)]
+struct QuotaStats {
     remaining: u32,
     full_in_seconds: u64,
     burst: u32,
@@ -87,6 +141,33 @@ struct CacheStats {
     evictions: BTreeMap<&'static str, u64>,
 }
 
+/// A tenant's part of the disk level.
+#[derive(Debug, Serialize)]
+struct DiskStats {
+    up: bool,
+    /// As of its last use.
+    entries: u64,
+    bytes: u64,
+    requests: BTreeMap<&'static str, u64>,
+    writes: BTreeMap<&'static str, u64>,
+    evictions: BTreeMap<&'static str, u64>,
+}
+
+impl DiskStats {
+    fn of(tenant: &Tenant) -> Option<Self> {
+        let (up, disk) = (tenant.disk()?.failure().is_none(), &tenant.metrics().disk);
+        let (entries, bytes) = disk.size();
+        Some(Self {
+            up,
+            entries,
+            bytes,
+            requests: disk.requests().map(|(result, count)| (result.label(), count)).collect(),
+            writes: disk.writes().map(|(result, count)| (result.label(), count)).collect(),
+            evictions: disk.evictions().map(|(cause, count)| (cause.label(), count)).collect(),
+        })
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct UpstreamStats {
     requests: BTreeMap<String, u64>,
@@ -96,7 +177,11 @@ struct UpstreamStats {
     retries: u64,
     breaker: &'static str,
     paused_seconds: f64,
-    budget_left: Option<LeftStats>,
+    budget_left: Option<QuotaStats>,
+    /// The upstream key in use: `primary` or `next`.
+    key: &'static str,
+    /// The upstream rejected every key in the last response.
+    key_rejected: bool,
     key_rejections: u64,
     key_promotions: u64,
     identity_mismatches: u64,
@@ -115,7 +200,7 @@ impl From<Reloads> for ReloadStats {
     }
 }
 
-impl LeftStats {
+impl QuotaStats {
     fn of(limiter: &Limiter) -> Self {
         let (left, rate) = (limiter.left(clock::now()), limiter.rate());
         Self {
@@ -137,10 +222,18 @@ impl Latency {
     }
 }
 
-/// Gathers everything. Not for the runtime: the caches' figures are brought up to date first.
-pub fn gather(gateway: &Gateway, health: &Health, uptime: Duration) -> Stats {
+/// Collects everything. Run it off the runtime: it updates the caches' figures first.
+pub(super) fn gather(admin: &AdminHandler, uptime: Duration) -> Stats {
+    let AdminHandler { gateway, health, .. } = admin;
     let metrics = &gateway.telemetry.metrics;
     let snapshot = gateway.snapshots.load();
+    let (recent, problems) = admin.problems.look(gateway, health, clock::now());
+    let tenants: BTreeMap<_, _> = snapshot
+        .directory
+        .all()
+        .map(|tenant| (tenant.name().to_string(), of_tenant(tenant, &recent)))
+        .collect();
+    let nothing = RecentStats::of(&Counts::default(), recent.window);
     Stats {
         version: VERSION,
         revision: REVISION,
@@ -153,33 +246,41 @@ pub fn gather(gateway: &Gateway, health: &Health, uptime: Duration) -> Stats {
         connections: metrics.connections().get(),
         requests_in_flight: metrics.requests_in_flight().get(),
         log_lines_dropped: metrics.log_lines_dropped(),
+        problems,
+        recent: tenants.values().fold(nothing, |sum, tenant| sum.plus(&tenant.recent)),
         totals: Totals::of(gateway, uptime),
         latency: Latency::of(metrics),
-        tenants: snapshot
-            .directory
-            .all()
-            .map(|tenant| (tenant.name().to_string(), of_tenant(tenant)))
-            .collect(),
+        tenants,
     }
 }
 
-fn of_tenant(tenant: &Tenant) -> TenantStats {
+fn of_tenant(tenant: &Tenant, recent: &Recent) -> TenantStats {
     let metrics = tenant.metrics();
     let (entries, bytes) = tenant.cache().size();
+    let (waiting, watches) = tenant.watches().size();
     let upstream = tenant.upstream();
-    let outlook = upstream.outlook();
+    let outlook = upstream.outlook(clock::now());
     let requests: BTreeMap<_, _> = metrics.upstream_requests().collect();
+    let counts = recent.tenants.get(tenant.name()).copied().unwrap_or_default();
     TenantStats {
+        recent: RecentStats::of(&counts, recent.window),
         outcomes: metrics.lookups().map(|(outcome, count)| (outcome.label(), count)).collect(),
         answers: metrics.answers(),
         not_stored: metrics.not_stored().map(|(why, count)| (why.label(), count)).collect(),
         rate_limited: metrics.rate_limited().map(|(limit, count)| (limit.label(), count)).collect(),
-        limit_left: tenant.limiter().map(|limiter| LeftStats::of(limiter)),
+        limit_left: tenant.limiter().map(|limiter| QuotaStats::of(limiter)),
         cache: CacheStats {
             entries,
             bytes,
             max_bytes: tenant.cache().max_bytes(),
             evictions: metrics.evictions().map(|(cause, count)| (cause.label(), count)).collect(),
+        },
+        disk: DiskStats::of(tenant),
+        waits: WaitStats {
+            waiting,
+            watches,
+            polls: metrics.wait_polls.get(),
+            ended: metrics.wait_ends().map(|(end, count)| (end.label(), count)).collect(),
         },
         upstream: UpstreamStats {
             failed: failed(&requests),
@@ -189,7 +290,9 @@ fn of_tenant(tenant: &Tenant) -> TenantStats {
             retries: metrics.upstream_retries.get(),
             breaker: outlook.breaker,
             paused_seconds: outlook.paused_for.unwrap_or_default().as_secs_f64(),
-            budget_left: upstream.budget().map(|budget| LeftStats::of(budget)),
+            budget_left: upstream.budget().map(|budget| QuotaStats::of(budget)),
+            key: upstream.keys().in_use().label().label(),
+            key_rejected: upstream.keys().are_rejected(),
             key_rejections: metrics.upstream_key_rejections.get(),
             key_promotions: metrics.upstream_key_promotions.get(),
             identity_mismatches: metrics.identity_mismatches.get(),

@@ -1,5 +1,4 @@
-//! The whole process's counts at one moment, all tenants together. Two of them give what happened in
-//! between.
+//! The counts of all tenants at one point in time. The difference of two covers the time in between.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,11 +12,12 @@ use crate::telemetry::{BUCKETS, Metrics};
 
 /// Counts since the start.
 #[derive(Debug, Serialize)]
-pub struct Totals {
-    /// When, by the process's own clock.
+pub(crate) struct Totals {
     uptime_seconds: f64,
     outcomes: BTreeMap<&'static str, u64>,
-    /// By status, to strangers too.
+    /// Lookups that were, or could have been, answered without the upstream.
+    covered: u64,
+    /// By status, unauthenticated requests included.
     answers: BTreeMap<u16, u64>,
     not_stored: BTreeMap<&'static str, u64>,
     evictions: BTreeMap<&'static str, u64>,
@@ -28,25 +28,24 @@ pub struct Totals {
     times: TotalTimes,
 }
 
-/// How many times fell into each bucket.
+/// Counts of durations by bucket.
 #[derive(Debug, Serialize)]
 struct TotalTimes {
     /// Lookups that were answered from the cache.
     cache: Vec<u64>,
     /// Lookups that waited for the upstream.
     fetched: Vec<u64>,
-    /// Upstream requests.
     upstream: Vec<u64>,
 }
 
 impl Totals {
-    /// The counts as they stand.
-    pub fn of(gateway: &Gateway, uptime: Duration) -> Self {
+    pub(crate) fn of(gateway: &Gateway, uptime: Duration) -> Self {
         let metrics = &gateway.telemetry.metrics;
         let mut totals = Self {
             uptime_seconds: uptime.as_secs_f64(),
             outcomes: BTreeMap::new(),
-            answers: metrics.strangers(),
+            covered: 0,
+            answers: metrics.unauthenticated(),
             not_stored: BTreeMap::new(),
             evictions: BTreeMap::new(),
             rate_limited: BTreeMap::new(),
@@ -56,6 +55,7 @@ impl Totals {
         };
         for tenant in gateway.snapshots.load().directory.all() {
             let metrics = tenant.metrics();
+            totals.covered += metrics.lookups_covered();
             add(&mut totals.outcomes, metrics.lookups().map(|(key, count)| (key.label(), count)));
             add(&mut totals.answers, metrics.answers());
             add(&mut totals.not_stored, metrics.not_stored().map(|(key, count)| (key.label(), count)));
@@ -75,9 +75,11 @@ impl TotalTimes {
         for (outcome, times) in metrics.lookup_times() {
             let sum = match outcome {
                 Outcome::Hit | Outcome::Negative | Outcome::Stale => &mut all.cache,
-                Outcome::Bypass | Outcome::Collapsed | Outcome::Revalidated | Outcome::Miss => {
-                    &mut all.fetched
-                }
+                Outcome::Bypass
+                | Outcome::Waited
+                | Outcome::Collapsed
+                | Outcome::Revalidated
+                | Outcome::Miss => &mut all.fetched,
             };
             for (sum, count) in sum.iter_mut().zip(times.counts) {
                 *sum += count;
@@ -87,9 +89,8 @@ impl TotalTimes {
     }
 }
 
-/// Requests that got no usable response, or one that says that the upstream failed; a rejected key
-/// counts, too.
-pub fn failed(by_code: &BTreeMap<String, u64>) -> u64 {
+/// Requests without a usable response, or with one that means a failure of the upstream or a rejected key.
+pub(crate) fn failed(by_code: &BTreeMap<String, u64>) -> u64 {
     let is_bad = |code: &str| match code.parse::<u16>().ok().and_then(|code| StatusCode::from_u16(code).ok())
     {
         Some(status) => is_failure(status) || status == StatusCode::UNAUTHORIZED,

@@ -1,4 +1,4 @@
-//! What a hit allocates, from the request's head to the end of its answer.
+//! The allocations of a hit, from the request's head to the end of its answer.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
 
-use super::indoors::{Completed, Indoors};
+use super::in_process::{Completed, InProcessGateway};
 use crate::clock::WallClock;
 
 const TOKEN: &str = "token-of-alpha-0123456789abcdefghij";
@@ -17,13 +17,13 @@ fn request() -> Request<Empty<Bytes>> {
     let request = Request::builder().uri("/v1/calls/call_1").header("host", "gateway");
     let mut request =
         request.header("authorization", format!("Bearer {TOKEN}")).body(Empty::new()).expect("a request");
-    // As the HTTP library has it, which hands the same map to one request of a connection after another.
+    // As in the HTTP library, which reuses one map for the requests of a connection.
     request.headers_mut().reserve(16);
     request
 }
 
-/// Everything that a hit needs is there before it comes, or is shared: the room for its answer's header
-/// fields is the request's, their text is cut from a chunk that is used again, the body is the entry's.
+/// Everything that a hit needs exists before, or is shared: the capacity for its answer's header fields is the
+/// request's, their text is sliced from a reused chunk, and the body is the entry's.
 #[tokio::test]
 async fn a_hit_allocates_nothing() {
     let configuration = format!(
@@ -31,7 +31,7 @@ async fn a_hit_allocates_nothing() {
          tokens = [{{ value = \"{TOKEN}\" }}]\nupstream_key = {{ value = \"key\" }}\n\
          rate_limit = {{ per_second = 1000000, burst = 1000000 }}\n"
     );
-    let gateway = Indoors::new(&configuration, Arc::new(Completed), WallClock::system());
+    let gateway = InProcessGateway::new(&configuration, Arc::new(Completed), WallClock::system());
     assert_eq!(gateway.answer(request()).await.status(), StatusCode::OK);
     let mut counts: Vec<u64> = (0..200)
         .map(|_| {
@@ -48,12 +48,12 @@ async fn a_hit_allocates_nothing() {
         })
         .collect();
     counts.sort_unstable();
-    // The store tidies up after so many looks, and a chunk is used up after so many answers.
+    // The store does housekeeping every so many reads, and a chunk is used up after so many answers.
     assert_eq!(counts[counts.len() / 2], 0, "{counts:?}");
     assert!(counts.iter().filter(|count| **count > 0).count() <= 20, "{counts:?}");
 }
 
-/// Whether a body's frame is at hand.
+/// Whether a body's frame is ready.
 fn end<F: Future<Output = Option<Result<T, E>>>, T, E>(frame: F) -> bool {
     matches!(frame.now_or_never(), Some(Some(Ok(_))))
 }

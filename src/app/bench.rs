@@ -1,4 +1,4 @@
-//! What the benches measure: parts of the gateway as it runs them, without sockets.
+//! The parts of the gateway that the benches measure, as it runs them, without sockets.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,17 +10,18 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::Empty;
 use tokio::runtime::Builder;
 
-use super::indoors::{Indoors, settings};
-use crate::cache::{Answer, Exchange, Ruling, admit};
+use super::in_process::{InProcessGateway, settings};
+use crate::cache::{Admission, admit};
 use crate::clock::{self, WallClock};
-use crate::config::Cache as Policy;
+use crate::config::CacheSettings;
 use crate::domain::CallId;
-use crate::upstream::{Bounds, Connection, Exchanging, Received, Transport};
+use crate::message::{ExchangeTimes, UpstreamResponse};
+use crate::upstream::{Connection, ExchangeDeadlines, Opened, Opening, ResponseBody, Transport};
 
-/// The token of the tenant that [`gateway`] knows.
+/// The token of [`gateway`]'s tenant.
 const TOKEN: &str = "a-token-of-the-benches-0123456789abcdef";
 
-/// What every bench is configured with: one tenant, with a rate limit that is told and never reached.
+/// The configuration of every bench: one tenant, with a rate limit that is shown and never reached.
 fn configuration() -> String {
     format!(
         "[upstream]\nbase_url = \"http://127.0.0.1:1\"\n\
@@ -29,10 +30,10 @@ fn configuration() -> String {
     )
 }
 
-/// A gateway that has stored what these ask for.
+/// A gateway that has stored the calls of these requests.
 #[expect(clippy::expect_used, reason = "a bench stops where it can't begin")]
-fn with_stored(call: fn(&str) -> String, requests: &[Request<Empty<Bytes>>]) -> Indoors {
-    let gateway = Indoors::new(&configuration(), Arc::new(Canned(call)), WallClock::system());
+fn with_stored(call: fn(&str) -> String, requests: &[Request<Empty<Bytes>>]) -> InProcessGateway {
+    let gateway = InProcessGateway::new(&configuration(), Arc::new(Canned(call)), WallClock::system());
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     for request in requests {
         let stored = runtime.block_on(gateway.answer(request.clone())).status();
@@ -41,53 +42,53 @@ fn with_stored(call: fn(&str) -> String, requests: &[Request<Empty<Bytes>>]) -> 
     gateway
 }
 
-/// The same stored call asked for again and again.
+/// Repeated requests for one stored call.
 pub struct Hits {
-    gateway: Indoors,
+    gateway: InProcessGateway,
     request: Request<Empty<Bytes>>,
 }
 
 impl Hits {
-    /// With the call stored that `call` makes of its path.
+    /// With the call stored that `call` returns for its path.
     ///
     /// # Panics
     ///
-    /// If it can't be.
+    /// If the call can't be stored.
     pub fn of(call: fn(&str) -> String) -> Self {
         let request = request("/v1/calls/call_1");
         Self { gateway: with_stored(call, std::slice::from_ref(&request)), request }
     }
 
-    /// Asks once more; the status, or 0 if the answer was not at hand.
+    /// Requests it once more; returns the status, or 0 if the answer was not ready.
     pub fn ask(&mut self) -> u16 {
         let answer = self.gateway.answer(self.request.clone()).now_or_never();
         answer.map_or(0, |answer| answer.status().as_u16())
     }
 }
 
-/// Stored calls, asked for by several threads at once.
+/// Stored calls, requested by several threads concurrently.
 #[derive(Clone)]
 pub struct Crowd {
-    gateway: Arc<Indoors>,
+    gateway: Arc<InProcessGateway>,
     requests: Vec<Request<Empty<Bytes>>>,
 }
 
 impl Crowd {
-    /// With as many calls stored.
+    /// With this many calls stored.
     ///
     /// # Panics
     ///
-    /// If they can't be.
+    /// If they can't be stored.
     pub fn of(call: fn(&str) -> String, calls: usize) -> Self {
         let requests = (0..calls).map(|n| request(&format!("/v1/calls/call_{n}"))).collect::<Vec<_>>();
         Self { gateway: Arc::new(with_stored(call, &requests)), requests }
     }
 
-    /// Asks for every call once, and returns how long the calling thread was busy answering.
+    /// Requests every call once, and returns how long the calling thread was busy.
     ///
     /// # Panics
     ///
-    /// If an answer was not at hand.
+    /// If an answer was not ready.
     pub fn ask(&self) -> Duration {
         let requests = self.requests.clone();
         let begun = busy();
@@ -115,52 +116,54 @@ fn request(path: &str) -> Request<Empty<Bytes>> {
 struct Canned(fn(&str) -> String);
 
 impl Transport for Canned {
-    fn exchange(&self, request: Request<()>, _: Bounds) -> Exchanging<'_> {
+    fn open(&self, request: Request<Bytes>, _: ExchangeDeadlines) -> Opening<'_> {
         let body = Bytes::from((self.0)(request.uri().path()));
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let connection = Connection::default();
-        Box::pin(async move { Ok(Received { status: StatusCode::OK, headers, body, connection }) })
+        Box::pin(async move {
+            Ok(Opened { status: StatusCode::OK, headers, body: ResponseBody::Whole(body), connection })
+        })
     }
 }
 
-/// The admission of one answer, over and over.
-pub struct Admission {
-    answer: Answer,
+/// The admission of one answer, repeated.
+pub struct AdmissionBench {
+    response: UpstreamResponse,
     id: CallId,
-    policy: Policy,
+    policy: CacheSettings,
 }
 
-impl Admission {
-    /// Of an answer with this body, to a lookup of this call.
+impl AdmissionBench {
+    /// For an answer with this body to a lookup of this call.
     ///
     /// # Panics
     ///
-    /// If `id` is no call's.
+    /// If `id` is not a call's.
     #[expect(clippy::expect_used, reason = "a bench stops where it can't begin")]
     pub fn of(id: &str, body: String) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let now = clock::now();
-        let exchange = Exchange { sent: now, received: now, received_at: WallClock::system().now() };
+        let times = ExchangeTimes { sent: now, received: now, received_at: WallClock::system().now() };
         Self {
-            answer: Answer { status: StatusCode::OK, headers, body: body.into(), exchange },
+            response: UpstreamResponse { status: StatusCode::OK, headers, body: body.into(), times },
             id: CallId::parse(id.as_bytes()).expect("a call's ID"),
             policy: settings(&configuration()).cache,
         }
     }
 
-    /// Whether the answer is to be stored. The entry is made and dropped.
+    /// Whether the answer is to be stored. The entry is built and dropped.
     pub fn is_granted(&self) -> bool {
-        matches!(admit(&self.answer, &self.id, &self.policy, 500), Ruling::Store(_))
+        matches!(admit(&self.response, &self.id, &self.policy, 500), Admission::Store(_))
     }
 }
 
-/// The way from a token to its tenant.
-pub struct Tokens(Indoors);
+/// Lookups of tenants by token.
+pub struct TokenLookups(InProcessGateway);
 
-impl Tokens {
-    /// Among `tenants`.
+impl TokenLookups {
+    /// Among `tenants` tenants.
     pub fn among(tenants: usize) -> Self {
         let others: String = (0..tenants)
             .map(|n| {
@@ -171,7 +174,7 @@ impl Tokens {
             })
             .collect();
         let nothing = Arc::new(Canned(|_| String::new()));
-        Self(Indoors::new(&(configuration() + &others), nothing, WallClock::system()))
+        Self(InProcessGateway::new(&(configuration() + &others), nothing, WallClock::system()))
     }
 
     /// The `Authorization` of a request with the benches' token.
@@ -179,8 +182,8 @@ impl Tokens {
         HeaderValue::try_from(format!("Bearer {TOKEN}")).ok()
     }
 
-    /// Whether this `Authorization` names a tenant.
+    /// Whether this `Authorization` belongs to a tenant.
     pub fn know(&self, authorization: Option<&HeaderValue>) -> bool {
-        self.0.world.snapshot.directory.recognise(authorization).is_ok()
+        self.0.runtime.snapshot.directory.recognise(authorization).is_ok()
     }
 }

@@ -1,23 +1,24 @@
-//! From settings to the things they describe, going on with what a former configuration had where
-//! that is the same.
+//! Builds a runtime from settings, keeping the parts of the previous one whose settings are unchanged.
 
 use std::fmt;
 use std::sync::Arc;
 
-use crate::cache::Cache;
+use http::Method;
+
+use crate::cache::{Lists, TenantCache, Watches};
 use crate::clock::WallClock;
-use crate::config::{
-    Cache as Policy, Rate, Settings, Tenant as TenantSettings, Upstream as UpstreamSettings,
-};
+use crate::config::{CacheSettings, MediaSettings, Rate, Settings, TenantSettings, UpstreamSettings};
+use crate::domain::{RouteAccess, RouteLabel};
 use crate::gateway::Snapshot;
+use crate::levels::{DiskLevel, LevelAccount, TenantDisk};
 use crate::limits::Limiter;
 use crate::telemetry::{Telemetry, TenantMetrics};
-use crate::tenant::{Directory, Tenant, Turnstile, Waits};
-use crate::upstream::{Connector, KeyRing, Network, Parts, Transport, Upstream};
+use crate::tenant::{Caches, ConcurrencyLimit, Directory, Tenant, Waits};
+use crate::upstream::{Connector, KeyRing, MediaParts, Network, Parts, Transport, Upstream};
 
-/// What a checked configuration can still fail for.
+/// Errors that remain possible with a checked configuration.
 #[derive(Debug)]
-pub enum BuildError {
+pub(crate) enum BuildError {
     /// TLS could not be set up.
     Tls(rustls::Error),
 }
@@ -32,38 +33,46 @@ impl fmt::Display for BuildError {
 
 impl std::error::Error for BuildError {}
 
-/// A configuration and the world that was built from it.
-pub struct World {
+/// A configuration and the runtime built from it.
+pub(super) struct Runtime {
     /// The configuration.
     pub settings: Settings,
-    /// What requests see of it.
+    /// The part that requests see.
     pub snapshot: Arc<Snapshot>,
 }
 
-/// What every world is built on.
-pub struct Ground {
-    /// Where everything is counted.
+/// The shared foundation of every runtime.
+pub(super) struct AppContext {
+    /// Metrics, traces and log.
     pub telemetry: Arc<Telemetry>,
-    /// The calendar.
+    /// The wall clock.
     pub wall: WallClock,
     /// How upstreams are reached.
-    pub reach: Reach,
+    pub transport_kind: TransportKind,
+    /// What outlives the process, where that is configured.
+    pub disk: Option<Arc<DiskLevel>>,
 }
 
-/// How upstreams are reached.
-pub enum Reach {
-    /// Over the network, each tenant with connections of its own.
+/// The kind of transport to upstreams.
+pub(super) enum TransportKind {
+    /// The network, with separate connections for each tenant.
     Network,
-    /// By a script, in tests and benches.
+    /// A script, for tests and benches.
     #[cfg(any(test, feature = "bench"))]
     Scripted(Arc<dyn Transport>),
 }
 
-impl World {
-    /// Builds the world of `settings`, going on with what `before` has where that is the same.
-    pub fn build(settings: Settings, before: Option<&Self>, ground: &Ground) -> Result<Self, BuildError> {
+impl Runtime {
+    /// Builds the runtime of `settings`, keeping the parts of `before` whose settings are unchanged.
+    pub(super) fn build(
+        settings: Settings,
+        before: Option<&Self>,
+        context: &AppContext,
+    ) -> Result<Self, BuildError> {
         let connector = Connector::new(&settings.upstream).map_err(BuildError::Tls)?;
-        let builder = Builder { settings: &settings, before, ground, connector };
+        let media_connector =
+            Connector::for_media(&settings.upstream, &settings.media).map_err(BuildError::Tls)?;
+        let builder = Builder { settings: &settings, before, context, connector, media_connector };
         let directory = Directory::new(settings.tenants.iter().map(|tenant| builder.tenant(tenant)));
         let same_bound =
             before.filter(|old| old.settings.limits.max_in_flight == settings.limits.max_in_flight);
@@ -71,17 +80,20 @@ impl World {
             directory,
             policy: Arc::new(settings.cache.clone()),
             total_timeout: settings.upstream.total_timeout,
+            wait: settings.wait.clone(),
+            links: if settings.media.link_headers { RouteAccess::MEDIA } else { RouteAccess::NONE },
+            body_methods: body_methods(&settings),
             rate_limit_headers: settings.limits.rate_limit_headers,
             in_flight: same_bound.map_or_else(
-                || Turnstile::new(settings.limits.max_in_flight),
+                || ConcurrencyLimit::new(settings.limits.max_in_flight),
                 |old| old.snapshot.in_flight.clone(),
             ),
         };
         Ok(Self { settings, snapshot: Arc::new(snapshot) })
     }
 
-    /// The tenants' numbers, in the order of the configuration.
-    pub fn metrics(&self) -> Vec<Arc<TenantMetrics>> {
+    /// The tenants' metrics, in the order of the configuration.
+    pub(super) fn metrics(&self) -> Vec<Arc<TenantMetrics>> {
         let named = |tenant: &TenantSettings| self.snapshot.directory.named(&tenant.name);
         let tenants = self.settings.tenants.iter().filter_map(named);
         tenants.map(|tenant| Arc::clone(tenant.metrics())).collect()
@@ -90,69 +102,88 @@ impl World {
 
 struct Builder<'a> {
     settings: &'a Settings,
-    before: Option<&'a World>,
-    ground: &'a Ground,
+    before: Option<&'a Runtime>,
+    context: &'a AppContext,
     connector: Connector,
+    media_connector: Connector,
 }
 
-/// What a tenant of the same name had.
-struct Former<'a> {
+/// The state of the previous tenant with the same name.
+struct Previous<'a> {
     upstream: &'a UpstreamSettings,
-    policy: &'a Policy,
+    policy: &'a CacheSettings,
+    media: &'a MediaSettings,
     tenant: &'a Tenant,
 }
 
 impl Builder<'_> {
     fn tenant(&self, tenant: &TenantSettings) -> Arc<Tenant> {
-        let former = self.before.and_then(|before| {
-            let former = before.snapshot.directory.named(&tenant.name)?;
-            Some(Former {
+        let previous = self.before.and_then(|before| {
+            let previous = before.snapshot.directory.named(&tenant.name)?;
+            Some(Previous {
                 upstream: &before.settings.upstream,
                 policy: &before.settings.cache,
-                tenant: former,
+                media: &before.settings.media,
+                tenant: previous,
             })
         });
-        let former = former.as_ref();
-        let metrics = former.map_or_else(
+        let previous = previous.as_ref();
+        let metrics = previous.map_or_else(
             || Arc::new(TenantMetrics::new(tenant.name.clone())),
-            |former| Arc::clone(former.tenant.metrics()),
+            |previous| Arc::clone(previous.tenant.metrics()),
         );
-        let upstream = self.upstream(tenant, former, &metrics);
-        let cache = self.cache(tenant, former, &upstream, &metrics);
-        let same_waiting = former.filter(|f| f.upstream.max_waiting == self.settings.upstream.max_waiting);
-        let waits = same_waiting.map_or_else(
-            || Waits::new(self.settings.upstream.max_waiting),
-            |former| former.tenant.waits().clone(),
+        let upstream = self.upstream(tenant, previous, &metrics);
+        let cache = self.cache(tenant, previous, &upstream, &metrics);
+        let watches = self.watches(tenant, previous, &upstream);
+        metrics.offer_waits(self.settings.wait.max);
+        // Lists belong to the same account as the calls.
+        let same_calls = previous.filter(|previous| Arc::ptr_eq(previous.tenant.cache(), &cache));
+        let lists = same_calls.map_or_else(
+            || Lists::new(tenant.cache_max_bytes),
+            |previous| Arc::clone(previous.tenant.lists()),
         );
-        let limiter = limiter(tenant.rate_limit, former.and_then(|former| former.tenant.limiter()));
-        Arc::new(Tenant::new(tenant, limiter, cache, Arc::new(upstream), waits, metrics))
+        let allowed = self.settings.passthrough.iter().filter(|one| one.tenants.contains(&tenant.name));
+        let passthroughs: Vec<_> = allowed.map(|one| Arc::new(one.endpoint.clone())).collect();
+        metrics.offer_routes(match passthroughs.is_empty() {
+            true => tenant.routes,
+            false => tenant.routes.and(RouteLabel::Passthrough),
+        });
+        let disk = self.disk(tenant, &upstream, &metrics);
+        let caches = Caches { calls: cache, lists, watches, disk };
+        let waits = self.waits(previous);
+        let limiter = limiter(tenant.rate_limit, previous.and_then(|previous| previous.tenant.limiter()));
+        Arc::new(Tenant::new(tenant, passthroughs, limiter, caches, Arc::new(upstream), waits, metrics))
     }
 
     fn upstream(
         &self,
         tenant: &TenantSettings,
-        former: Option<&Former<'_>>,
+        previous: Option<&Previous<'_>>,
         metrics: &Arc<TenantMetrics>,
     ) -> Upstream {
-        let before = former.map(|former| former.tenant.upstream());
+        let before = previous.map(|previous| previous.tenant.upstream());
         let settings = &self.settings.upstream;
         let next = tenant.upstream_key_next.as_ref().map(|(key, _)| key.clone());
         let keys = KeyRing::new(tenant.upstream_key.clone(), next);
         let parts = Parts {
             settings: settings.clone(),
-            transport: match former.filter(|former| connects_alike(former.upstream, settings)) {
-                Some(former) => Arc::clone(former.tenant.upstream().transport()),
+            media: MediaParts {
+                settings: self.settings.media.clone(),
+                connector: self.media_connector.clone().with_places(self.settings.media.max_streams),
+            },
+            transport: match previous.filter(|previous| connects_alike(previous.upstream, settings)) {
+                Some(previous) => Arc::clone(previous.tenant.upstream().transport()),
                 None => self.transport(),
             },
-            // The same keys stay promoted as they are.
+            // With the same keys, a promotion is kept.
             keys: match before.map(|before| before.keys()).filter(|before| before.has_same_keys(&keys)) {
                 Some(before) => Arc::clone(before),
                 None => Arc::new(keys),
             },
             budget: limiter(tenant.upstream_limit, before.and_then(|before| before.budget())),
             metrics: Arc::clone(metrics),
-            telemetry: Arc::clone(&self.ground.telemetry),
-            wall: self.ground.wall.clone(),
+            telemetry: Arc::clone(&self.context.telemetry),
+            wall: self.context.wall.clone(),
         };
         match before {
             Some(before) => Upstream::succeeding(before, parts),
@@ -160,37 +191,82 @@ impl Builder<'_> {
         }
     }
 
+    /// The previous watches, unless the tenant's tokens, keys or upstream have changed.
+    fn watches(
+        &self,
+        tenant: &TenantSettings,
+        previous: Option<&Previous<'_>>,
+        upstream: &Upstream,
+    ) -> Arc<Watches> {
+        let same = previous.filter(|previous| {
+            previous.tenant.has_same_tokens(tenant)
+                && Arc::ptr_eq(previous.tenant.upstream().keys(), upstream.keys())
+                && previous.upstream.base_url == self.settings.upstream.base_url
+        });
+        same.map_or_else(Watches::new, |previous| Arc::clone(previous.tenant.watches()))
+    }
+
+    /// The tenant's part of the disk level. Which of what lies there is still this account's, its keys tell.
+    fn disk(
+        &self,
+        tenant: &TenantSettings,
+        upstream: &Upstream,
+        metrics: &Arc<TenantMetrics>,
+    ) -> Option<Arc<TenantDisk>> {
+        let level = self.context.disk.as_ref().filter(|_| tenant.disk_max_bytes > 0);
+        metrics.disk.offer(level.is_some());
+        let (keys, url) = (upstream.keys().keys(), &self.settings.upstream.base_url);
+        let account = LevelAccount { tenant: &tenant.name, keys, url };
+        Some(level?.tenant(&account, tenant.disk_max_bytes, self.settings.disk.timeout, metrics))
+    }
+
+    /// The limits on waiting and streams. Unchanged ones are taken over, so that what is in flight still counts.
+    fn waits(&self, previous: Option<&Previous<'_>>) -> Waits {
+        let (most, streams) = (self.settings.upstream.max_waiting, self.settings.media.max_streams);
+        let mut waits = Waits::new(most, streams);
+        if let Some(previous) = previous.filter(|previous| previous.upstream.max_waiting == most) {
+            waits.lookups = previous.tenant.waits().lookups.clone();
+            waits.fetches = previous.tenant.waits().fetches.clone();
+        }
+        if let Some(previous) = previous.filter(|previous| previous.media.max_streams == streams) {
+            waits.streams = previous.tenant.waits().streams.clone();
+        }
+        waits
+    }
+
     fn transport(&self) -> Arc<dyn Transport> {
-        match &self.ground.reach {
-            Reach::Network => {
+        match &self.context.transport_kind {
+            TransportKind::Network => {
                 Arc::new(Network::new(self.connector.clone(), self.settings.upstream.max_connections))
             }
             #[cfg(any(test, feature = "bench"))]
-            Reach::Scripted(transport) => Arc::clone(transport),
+            TransportKind::Scripted(transport) => Arc::clone(transport),
         }
     }
 
-    /// The former cache, if its entries are still this account's and may still be served, and it has
-    /// the same size.
+    /// The previous cache, if its entries still belong to the account and may still be served, and its size is the
+    /// same.
     ///
-    /// The keys of one ring are declared to be of one account, and the key in use has proved to be:
-    /// while it is in the ring the account is the same. What is still being fetched with a key that is
-    /// in the ring no more is not stored.
+    /// The keys of one ring are declared to belong to one account, and the key in use has proved to: while it is in
+    /// the ring, the account is the same. A fetch in flight with a key that is no longer in the ring is not stored.
     fn cache(
         &self,
         tenant: &TenantSettings,
-        former: Option<&Former<'_>>,
+        previous: Option<&Previous<'_>>,
         upstream: &Upstream,
         metrics: &Arc<TenantMetrics>,
-    ) -> Arc<Cache> {
-        let empty = || Arc::new(Cache::new(tenant.cache_max_bytes, Arc::clone(metrics)));
-        let Some(former) = former else { return empty() };
-        let (old, old_keys) = (former.tenant.cache(), former.tenant.upstream().keys());
+    ) -> Arc<TenantCache> {
+        let transcript_bytes = self.settings.cache.max_transcript_bytes;
+        let empty =
+            || Arc::new(TenantCache::new(tenant.cache_max_bytes, transcript_bytes, Arc::clone(metrics)));
+        let Some(previous) = previous else { return empty() };
+        let (old, old_keys) = (previous.tenant.cache(), previous.tenant.upstream().keys());
         let in_use = old_keys.active();
         let statuses = &self.settings.cache.cacheable_statuses;
-        let goes_on = former.upstream.base_url == self.settings.upstream.base_url
+        let goes_on = previous.upstream.base_url == self.settings.upstream.base_url
             && old.max_bytes() == tenant.cache_max_bytes
-            && former.policy.cacheable_statuses.iter().all(|status| statuses.contains(status))
+            && old.max_transcript_bytes() == transcript_bytes
+            && previous.policy.cacheable_statuses.iter().all(|status| statuses.contains(status))
             && in_use.is_some_and(|in_use| upstream.keys().contains(&in_use.key));
         if !goes_on {
             old.close();
@@ -203,14 +279,20 @@ impl Builder<'_> {
     }
 }
 
-/// The former limiter with its state, if the rate is the same.
-fn limiter(rate: Option<Rate>, former: Option<&Arc<Limiter>>) -> Option<Arc<Limiter>> {
+/// The methods for which some tenant may send a body.
+fn body_methods(settings: &Settings) -> Vec<Method> {
+    let with_body = settings.passthrough.iter().filter(|one| one.endpoint.max_body_bytes > 0);
+    with_body.map(|one| one.endpoint.method.clone()).collect()
+}
+
+/// The previous limiter with its state, if the rate is the same.
+fn limiter(rate: Option<Rate>, previous: Option<&Arc<Limiter>>) -> Option<Arc<Limiter>> {
     let rate = rate?;
-    let same = former.filter(|former| former.rate() == rate);
+    let same = previous.filter(|previous| previous.rate() == rate);
     Some(same.map_or_else(|| Arc::new(Limiter::new(rate)), Arc::clone))
 }
 
-/// Whether open connections of the one do for the other.
+/// Whether open connections with the old settings suit the new ones.
 fn connects_alike(old: &UpstreamSettings, new: &UpstreamSettings) -> bool {
     old.base_url == new.base_url
         && old.connect_timeout == new.connect_timeout

@@ -1,4 +1,4 @@
-//! A day of lifetimes on a clock that is moved by hand: whatever ends leaves nothing behind.
+//! A simulated day of short lifetimes: nothing is left behind.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,10 +9,12 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::Empty;
 
-use super::indoors::Indoors;
+use super::in_process::InProcessGateway;
 use crate::clock::WallClock;
 use crate::domain::{CallId, TenantName};
-use crate::upstream::{Bounds, Broken, Connection, Exchanging, Received, Transport};
+use crate::upstream::{
+    Connection, ExchangeDeadlines, ExchangeError, Opened, Opening, ResponseBody, Transport,
+};
 
 const TOKEN: &str = "token-of-alpha-0123456789abcdefghij";
 const CONFIGURATION: &str = "[upstream]\nbase_url = \"http://127.0.0.1:1\"\n\
@@ -20,14 +22,14 @@ const CONFIGURATION: &str = "[upstream]\nbase_url = \"http://127.0.0.1:1\"\n\
     [[tenants]]\nname = \"alpha\"\ntokens = [{ value = \"token-of-alpha-0123456789abcdefghij\" }]\n\
     upstream_key = { value = \"key\" }\n";
 
-/// Calls that are asked for, over and over.
+/// Calls that are requested repeatedly.
 const CALLS: u64 = 40;
 
-/// Answers with calls of brief lifetimes; some requests fail, in each way.
+/// Answers with short-lived calls; some requests fail, in every possible way.
 struct Fickle(AtomicU64);
 
 impl Transport for Fickle {
-    fn exchange(&self, request: Request<()>, _: Bounds) -> Exchanging<'_> {
+    fn open(&self, request: Request<Bytes>, _: ExchangeDeadlines) -> Opening<'_> {
         let number = self.0.fetch_add(1, Ordering::SeqCst);
         let id = request.uri().path().trim_start_matches("/v1/calls/").to_owned();
         Box::pin(async move {
@@ -35,7 +37,7 @@ impl Transport for Fickle {
             let status = match number % 10 {
                 7 => StatusCode::INTERNAL_SERVER_ERROR,
                 8 => StatusCode::NOT_FOUND,
-                9 => return Err(Broken::Timeout),
+                9 => return Err(ExchangeError::Timeout),
                 _ => StatusCode::OK,
             };
             let brief = "max-age=60, stale-while-revalidate=30, stale-if-error=120";
@@ -46,17 +48,21 @@ impl Transport for Fickle {
                 status == StatusCode::OK
             );
             let connection = Connection::default();
-            Ok(Received { status, headers, body: Bytes::from(body), connection })
+            Ok(Opened { status, headers, body: ResponseBody::Whole(body.into()), connection })
         })
     }
 }
 
+// F40.
 #[tokio::test(start_paused = true)]
-async fn f40_a_day_of_lifetimes_leaves_nothing_behind() {
+async fn a_day_of_lifetimes_leaves_nothing_behind() {
     let upstream = Arc::new(Fickle(AtomicU64::new(0)));
-    let gateway =
-        Indoors::new(CONFIGURATION, Arc::clone(&upstream) as Arc<dyn Transport>, WallClock::system());
-    let snapshot = Arc::clone(&gateway.world.snapshot);
+    let gateway = InProcessGateway::new(
+        CONFIGURATION,
+        Arc::clone(&upstream) as Arc<dyn Transport>,
+        WallClock::system(),
+    );
+    let snapshot = Arc::clone(&gateway.runtime.snapshot);
     let tenant = snapshot.directory.named(&TenantName::parse("alpha").unwrap()).unwrap();
     let id = |number: u64| format!("call_{number}");
     let start = crate::clock::now();
@@ -71,7 +77,7 @@ async fn f40_a_day_of_lifetimes_leaves_nothing_behind() {
         }
         tokio::time::sleep(Duration::from_secs(11)).await;
     }
-    // What was begun in the background ends within its deadline.
+    // Background work ends within its deadline.
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert!(upstream.0.load(Ordering::SeqCst) > 10_000, "there was something to churn");
     assert_eq!(gateway.gateway.tasks.len(), 0, "no task is left");
@@ -84,10 +90,13 @@ async fn f40_a_day_of_lifetimes_leaves_nothing_behind() {
     assert!(entries <= CALLS, "{entries}");
     assert_eq!(gateway.gateway.telemetry.metrics.requests_in_flight().get(), 0);
     assert_eq!(tenant.metrics().upstream_in_flight.get(), 0);
-    assert_eq!(tenant.upstream().outlook().free_connections, gateway.world.settings.upstream.max_connections);
+    assert_eq!(
+        tenant.upstream().outlook(crate::clock::now()).free_connections,
+        gateway.runtime.settings.upstream.max_connections
+    );
     let mut places = Vec::new();
     while let Some(place) = tenant.waits().fetches.take() {
         places.push(place);
     }
-    assert_eq!(places.len(), gateway.world.settings.upstream.max_waiting, "every place is free");
+    assert_eq!(places.len(), gateway.runtime.settings.upstream.max_waiting, "every place is free");
 }

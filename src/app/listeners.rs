@@ -1,43 +1,41 @@
-//! The two planes' servers, and what of them a reload can change.
+//! The servers of both planes, and the parts that a reload can change.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
-use tokio::sync::Semaphore;
 
-use super::open_files::OpenFiles;
-use crate::admin::Admin;
-use crate::config::{Address, Settings};
+use super::open_files::{ADMIN_CONNECTIONS, KEPT_FOR_PROBES, OpenFiles};
+use crate::admin::AdminHandler;
+use crate::config::{Address, Settings, TlsIdentity};
 use crate::gateway::Gateway;
 use crate::server::{
-    Drain, Handler, Inherited, Listener, Protocol, Server, Serving, Timeouts, Workers, server_config,
+    Binding, ConnectionSlots, Drain, Handler, HttpServer, InheritedSockets, IpFamilies, Listener, Server,
+    Serving, Timeouts, Workers, server_config,
 };
-use crate::telemetry::Gauge;
+use crate::telemetry::{Metrics, Plane};
 
-/// Connections that the admin listener takes.
-pub const ADMIN_CONNECTIONS: usize = 64;
-
-/// The sockets of both planes, bound and not yet served.
-pub struct Bound {
+/// The sockets of both planes, bound but not yet served.
+pub(super) struct Bound {
     data: Vec<Listener>,
-    admin: Option<Listener>,
+    admin: Vec<Listener>,
 }
 
 impl Bound {
     /// Opens every socket before any is served, so that a port in use leaves nothing half started.
-    pub async fn open(settings: &Settings) -> io::Result<Self> {
-        let mut inherited = Inherited::take();
+    pub(super) async fn open(settings: &Settings) -> io::Result<Self> {
+        let mut inherited = InheritedSockets::take();
+        let all: Vec<_> = settings.listen.addresses.iter().chain(&settings.admin.addresses).collect();
+        let socket_mode = settings.listen.socket_mode.bits();
+        let binding = |address| Binding { families: families(address, &all), socket_mode };
         let mut data = Vec::new();
         for address in &settings.listen.addresses {
-            data.push(Listener::open(address, &mut inherited).await?);
+            data.push(Listener::open(address, binding(address), &mut inherited).await?);
         }
-        let admin = match &settings.admin.address {
-            Some(address) => Some(Listener::open(address, &mut inherited).await?),
-            None => None,
-        };
+        let mut admin = Vec::new();
+        for address in &settings.admin.addresses {
+            admin.push(Listener::open(address, binding(address), &mut inherited).await?);
+        }
         for address in inherited.unused() {
             tracing::warn!(
                 address = %address,
@@ -47,116 +45,120 @@ impl Bound {
         Ok(Self { data, admin })
     }
 
-    /// The address of the admin listener.
-    pub fn admin_address(&self) -> Option<&Address> {
-        self.admin.as_ref().map(Listener::address)
+    /// The admin plane's addresses, ports resolved.
+    pub(super) fn admin_addresses(&self) -> Vec<Address> {
+        self.admin.iter().map(|listener| listener.address().clone()).collect()
     }
 }
 
 /// The servers.
-pub struct Listeners {
+pub(super) struct Listeners {
     data: Arc<Server<Gateway>>,
-    admin: Arc<Server<Admin>>,
+    /// For the listeners that only this machine can reach, and for all others.
+    local_admin: Arc<Server<AdminHandler>>,
+    open_admin: Arc<Server<AdminHandler>>,
     files: OpenFiles,
-    /// Connections that clients may have.
-    permitted: AtomicUsize,
 }
 
 /// How connections will be served after a reload.
-pub struct Prepared {
+pub(super) struct Prepared {
     data: Serving,
-    admin: Serving,
+    admin: Arc<Serving>,
 }
 
 impl Listeners {
     /// Servers for both planes.
-    pub fn new(
+    pub(super) fn new(
         settings: &Settings,
         gateway: Arc<Gateway>,
-        admin: Admin,
-        connections: Arc<Gauge>,
+        admin: AdminHandler,
+        metrics: &Metrics,
         workers: Arc<Workers>,
     ) -> Result<Self, rustls::Error> {
-        let Prepared { data, admin: admin_serving } = prepare(settings)?;
+        let Prepared { data, admin: serving } = prepare(settings)?;
         let files = OpenFiles::raised();
-        let permitted = files.client_connections(settings);
+        let clients = files.client_connections(settings);
+        let closed = |plane| Arc::clone(metrics.closed_connections(plane));
+        let data_places = ConnectionSlots::new(Plane::Data, clients, 0, closed(Plane::Data));
+        let admin_closed = closed(Plane::Admin);
+        let admin_places =
+            ConnectionSlots::new(Plane::Admin, ADMIN_CONNECTIONS, KEPT_FOR_PROBES, admin_closed);
+        let admin_server = |handler: AdminHandler| {
+            Arc::new(Server {
+                serving: ArcSwap::new(Arc::clone(&serving)),
+                slots: Arc::clone(&admin_places),
+                workers: Workers::none(),
+                handler: Arc::new(handler),
+                connections: Arc::default(),
+            })
+        };
         Ok(Self {
             files,
-            permitted: AtomicUsize::new(permitted),
             data: Arc::new(Server {
                 serving: ArcSwap::from_pointee(data),
-                permits: Arc::new(Semaphore::new(permitted)),
+                slots: data_places,
                 workers,
                 handler: gateway,
-                connections,
+                connections: Arc::clone(metrics.connections()),
             }),
-            admin: Arc::new(Server {
-                serving: ArcSwap::from_pointee(admin_serving),
-                permits: Arc::new(Semaphore::new(ADMIN_CONNECTIONS)),
-                workers: Workers::none(),
-                handler: Arc::new(admin),
-                connections: Arc::default(),
-            }),
+            local_admin: admin_server(AdminHandler { is_local: true, ..admin.clone() }),
+            open_admin: admin_server(AdminHandler { is_local: false, ..admin }),
         })
     }
 
     /// Serves the sockets until the drains begin. Returns the data plane's addresses, ports resolved.
-    pub fn serve(&self, bound: Bound, drain: &Drain, admin_drain: &Drain) -> Vec<Address> {
+    pub(super) fn serve(&self, bound: Bound, drain: &Drain, admin_drain: &Drain) -> Vec<Address> {
         let mut addresses = Vec::new();
         for listener in bound.data {
             tracing::info!(plane = "data", address = %listener.address(), "listening");
             addresses.push(listener.address().clone());
             serve(&self.data, listener, drain);
         }
-        if let Some(listener) = bound.admin {
+        for listener in bound.admin {
             tracing::info!(plane = "admin", address = %listener.address(), "listening");
-            serve(&self.admin, listener, admin_drain);
+            let server = if listener.address().is_local() { &self.local_admin } else { &self.open_admin };
+            serve(server, listener, admin_drain);
         }
         addresses
     }
 
-    /// Checks what new settings ask of connections.
-    pub fn prepare(&self, settings: &Settings) -> Result<Prepared, rustls::Error> {
+    /// Checks the connection settings.
+    pub(super) fn prepare(&self, settings: &Settings) -> Result<Prepared, rustls::Error> {
         prepare(settings)
     }
 
-    /// Serves new connections so from now on; open ones go on as they began.
-    pub fn replace(&self, prepared: Prepared, settings: &Settings) {
+    /// Applies them to new connections; open ones are unaffected.
+    pub(super) fn replace(&self, prepared: Prepared, settings: &Settings) {
         self.data.serving.store(Arc::new(prepared.data));
-        self.admin.serving.store(Arc::new(prepared.admin));
-        let new = self.files.client_connections(settings);
-        // There is one reload at a time.
-        let old = self.permitted.swap(new, Ordering::Relaxed);
-        if new > old {
-            self.data.permits.add_permits(new - old);
-        } else {
-            // Permits in use are taken back as their connections end.
-            let surplus = old - new;
-            let taken = self.data.permits.forget_permits(surplus);
-            let permits = Arc::clone(&self.data.permits);
-            if let (owed @ 1.., Ok(runtime)) = (surplus - taken, tokio::runtime::Handle::try_current()) {
-                let owed = u32::try_from(owed).unwrap_or(u32::MAX);
-                drop(runtime.spawn(async move {
-                    if let Ok(owed) = permits.acquire_many(owed).await {
-                        owed.forget();
-                    }
-                }));
-            }
-        }
+        self.local_admin.serving.store(Arc::clone(&prepared.admin));
+        self.open_admin.serving.store(prepared.admin);
+        self.data.slots.resize(self.files.client_connections(settings));
+    }
+}
+
+/// Two sockets for all addresses of a port, one per family, exclude each other unless the IPv6 socket leaves IPv4
+/// alone.
+fn families(address: &Address, all: &[&Address]) -> IpFamilies {
+    let port = |address: &Address| match address {
+        Address::Tcp(address) => Some(address.port()).filter(|port| *port != 0),
+        Address::Unix(_) => None,
+    };
+    let is_ipv4 = |address: &Address| matches!(address, Address::Tcp(address) if address.is_ipv4());
+    let shares_port = |other: &&&Address| is_ipv4(other) && port(other) == port(address);
+    match port(address).and_then(|_| all.iter().find(shares_port)) {
+        Some(_) => IpFamilies::Ipv6Only,
+        None => IpFamilies::Default,
     }
 }
 
 fn prepare(settings: &Settings) -> Result<Prepared, rustls::Error> {
     let limits = &settings.limits;
     let timeouts = Timeouts { head: limits.header_read_timeout, idle: limits.idle_timeout };
-    let protocol = || Protocol::new(timeouts, limits.max_header_bytes);
-    let tls: Option<Arc<ServerConfig>> = match &settings.listen.tls {
-        Some(identity) => Some(server_config(identity)?),
-        None => None,
-    };
+    let protocol = || HttpServer::new(timeouts, limits.max_header_bytes);
+    let tls = |identity: &Option<TlsIdentity>| identity.as_ref().map(server_config).transpose();
     Ok(Prepared {
-        data: Serving { protocol: protocol(), tls },
-        admin: Serving { protocol: protocol(), tls: None },
+        data: Serving { protocol: protocol(), tls: tls(&settings.listen.tls)? },
+        admin: Arc::new(Serving { protocol: protocol(), tls: tls(&settings.admin.tls)? }),
     })
 }
 

@@ -1,4 +1,4 @@
-//! The composition root: from settings to a running program, through reloads, to its end.
+//! The composition root: from settings to a running program, its reloads, and its shutdown.
 
 #[cfg(test)]
 mod allocations;
@@ -10,7 +10,7 @@ mod churn;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 #[cfg(any(test, feature = "bench"))]
-mod indoors;
+mod in_process;
 mod listeners;
 #[cfg(test)]
 mod model;
@@ -18,13 +18,18 @@ mod open_files;
 #[cfg(test)]
 mod panics;
 mod privacy;
+mod probe;
 mod reload;
 mod run;
 mod service_manager;
 mod signals;
+mod source;
 mod sweep;
+#[cfg(test)]
+mod waiting;
 
-pub use privacy::forbid_dumps;
-pub use reload::Source;
-pub use run::App;
-pub use signals::Signals;
+pub(crate) use privacy::forbid_dumps;
+pub(crate) use probe::{Probed, probe};
+pub(crate) use run::App;
+pub(crate) use signals::Signals;
+pub(crate) use source::ConfigSource;

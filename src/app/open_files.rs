@@ -1,37 +1,39 @@
-//! How many files the process may have open, and what of them clients' connections may take: the rest
-//! is for the upstream, the admin plane and the process itself, so that clients, however many, keep
-//! nobody from an answer.
+//! The limit of open files, and the share of clients' connections in it: the rest is reserved for the upstream, the
+//! admin plane and the process itself, so that no number of clients can prevent answers.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::listeners::ADMIN_CONNECTIONS;
 use crate::config::Settings;
+
+/// The admin plane's connections, and additional ones for probes and scrapes.
+pub(super) const ADMIN_CONNECTIONS: usize = 64;
+pub(super) const KEPT_FOR_PROBES: usize = 8;
 
 /// Files of the process itself: listeners, timers, the log, secrets while they are read.
 const OWN: usize = 32;
 
 /// The limit of open files.
 #[derive(Debug, Clone, Copy)]
-pub struct OpenFiles(usize);
+pub(super) struct OpenFiles(usize);
 
 impl OpenFiles {
-    /// Raises the limit as far as the process may. The usual one is for programs of forty years ago.
-    pub fn raised() -> Self {
+    /// Raises the limit as far as permitted: the usual default is far too low for a server.
+    pub(super) fn raised() -> Self {
         let limit = getrlimit(Resource::Nofile);
         let raised = Rlimit { current: limit.maximum, ..limit };
         let current = match setrlimit(Resource::Nofile, raised) {
             Ok(()) => limit.maximum,
             Err(_) => limit.current,
         };
-        // No number is no limit.
+        // No number means no limit.
         Self(current.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX))
     }
 
-    /// The connections of clients that there is room for, at most as many as configured. What others
-    /// need is kept back, up to half of all.
-    pub fn client_connections(self, settings: &Settings) -> usize {
+    /// The number of client connections that fits, at most as configured. Files needed for other purposes are
+    /// reserved, up to half of all.
+    pub(super) fn client_connections(self, settings: &Settings) -> usize {
         let upstream = settings.tenants.len().saturating_mul(settings.upstream.max_connections);
-        let others = upstream.saturating_add(OWN + ADMIN_CONNECTIONS).min(self.0 / 2);
+        let others = upstream.saturating_add(OWN + ADMIN_CONNECTIONS + KEPT_FOR_PROBES).min(self.0 / 2);
         let room = self.0 - others;
         let wanted = settings.limits.max_connections;
         if room < wanted {
@@ -48,7 +50,7 @@ impl OpenFiles {
 
 #[cfg(test)]
 mod tests {
-    use super::super::indoors;
+    use super::super::in_process;
     use super::*;
 
     /// With `tenants` that each have 10 connections, and 1000 clients.
@@ -62,16 +64,16 @@ mod tests {
                  upstream_key = {{ value = \"key\" }}\n"
             );
         }
-        OpenFiles(files).client_connections(&indoors::settings(&text))
+        OpenFiles(files).client_connections(&in_process::settings(&text))
     }
 
     #[test]
-    fn what_others_need_is_kept_back_up_to_half() {
+    fn files_for_other_purposes_are_reserved_up_to_half() {
         assert_eq!(room(usize::MAX, 2), 1000);
-        assert_eq!(room(1024, 2), 1024 - 20 - 96);
-        assert_eq!(room(256, 2), 256 - 20 - 96);
+        assert_eq!(room(1024, 2), 1024 - 20 - 104);
+        assert_eq!(room(256, 2), 256 - 20 - 104);
         assert_eq!(room(256, 100), 128);
-        assert_eq!(room(0, 1), 1, "somebody must be served to be told anything");
+        assert_eq!(room(0, 1), 1, "at least one client must be served");
     }
 
     #[test]

@@ -12,23 +12,24 @@ use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty};
 use tokio::sync::Semaphore;
 
-use super::indoors::Indoors;
+use super::in_process::InProcessGateway;
 use crate::clock::WallClock;
-use crate::upstream::{Bounds, Connection, Exchanging, Received, Transport};
+use crate::gateway::AnswerBody;
+use crate::upstream::{Connection, ExchangeDeadlines, Opened, Opening, ResponseBody, Transport};
 
 const TOKEN: &str = "token-of-alpha-0123456789abcdefghij";
 const CONFIGURATION: &str = "[upstream]\nbase_url = \"http://127.0.0.1:1\"\n\
     [[tenants]]\nname = \"alpha\"\ntokens = [{ value = \"token-of-alpha-0123456789abcdefghij\" }]\n\
     upstream_key = { value = \"key\" }\n";
 
-/// Panics on the first request, once it may, and answers every later one.
+/// Panics on the first request, once permitted, and answers every later one.
 struct FirstPanics {
     asked: AtomicU32,
     may_go_on: Semaphore,
 }
 
 impl Transport for FirstPanics {
-    fn exchange(&self, _: Request<()>, _: Bounds) -> Exchanging<'_> {
+    fn open(&self, _: Request<Bytes>, _: ExchangeDeadlines) -> Opening<'_> {
         let first = self.asked.fetch_add(1, Ordering::SeqCst) == 0;
         Box::pin(async move {
             if first {
@@ -39,7 +40,7 @@ impl Transport for FirstPanics {
                 HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
             let body = r#"{"success":true,"data":{"id":"call_1","status":"completed"},"meta":{}}"#;
             let connection = Connection::default();
-            Ok(Received { status: StatusCode::OK, headers, body: body.into(), connection })
+            Ok(Opened { status: StatusCode::OK, headers, body: ResponseBody::Whole(body.into()), connection })
         })
     }
 }
@@ -50,26 +51,26 @@ fn lookup<B>(body: B) -> Request<B> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the answer is the gateway's own and small")]
-async fn read(
-    response: Response<impl Body<Data = Bytes, Error = std::convert::Infallible>>,
-) -> (u16, String) {
+async fn read(response: Response<AnswerBody>) -> (u16, String) {
     let status = response.status().as_u16();
-    let body =
-        response.into_body().collect().await.map_or_else(|never| match never {}, |body| body.to_bytes());
+    let body = response.into_body().collect().await.unwrap().to_bytes();
     (status, String::from_utf8(body.to_vec()).unwrap())
 }
 
-fn indoors() -> (Arc<FirstPanics>, Indoors) {
+fn in_process() -> (Arc<FirstPanics>, InProcessGateway) {
     let upstream = Arc::new(FirstPanics { asked: AtomicU32::new(0), may_go_on: Semaphore::new(0) });
-    let gateway =
-        Indoors::new(CONFIGURATION, Arc::clone(&upstream) as Arc<dyn Transport>, WallClock::system());
+    let gateway = InProcessGateway::new(
+        CONFIGURATION,
+        Arc::clone(&upstream) as Arc<dyn Transport>,
+        WallClock::system(),
+    );
     (upstream, gateway)
 }
 
 /// T65, F18, and the lock state "leader lost".
 #[tokio::test]
 async fn a_panic_in_a_fetch_fails_its_waiters_and_frees_the_call() {
-    let (upstream, gateway) = indoors();
+    let (upstream, gateway) = in_process();
     let request = || lookup(Empty::<Bytes>::new());
     let fail = async {
         // Both have been polled before the fetch's task runs.
@@ -86,7 +87,7 @@ async fn a_panic_in_a_fetch_fails_its_waiters_and_frees_the_call() {
     assert_eq!((status, upstream.asked.load(Ordering::SeqCst)), (200, 2), "the next request fetches anew");
 }
 
-/// A body that can't be looked at.
+/// A body that panics when read.
 struct Cursed;
 
 impl Body for Cursed {
@@ -107,7 +108,7 @@ impl Body for Cursed {
 
 #[tokio::test]
 async fn a_panic_in_the_handler_is_one_500() {
-    let (upstream, gateway) = indoors();
+    let (upstream, gateway) = in_process();
     let (status, body) = read(gateway.answer(lookup(Cursed)).await).await;
     assert_eq!(status, 500);
     assert!(body.contains("\"INTERNAL\"") && !body.contains("secret body"), "{body}");

@@ -1,88 +1,149 @@
-//! Reload: the new world is built and checked whole, then takes over in one step. What is wrong with
-//! it is told in full and changes nothing.
+//! Reload: the new runtime is built and checked as a whole, then takes over in one step. A rejected reload is
+//! reported in full and changes nothing.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, watch};
 
-use super::build::{Ground, World};
-use super::listeners::Listeners;
+use super::build::{AppContext, Runtime};
+use super::listeners::{Listeners, Prepared};
 use super::service_manager::{Reloaded, ServiceManager};
-use crate::admin::{Health, Rules};
-use crate::config::{self, Loaded, Shutdown};
+use super::source::{ConfigSource, Files};
+use crate::admin::{ProcessHealth, Rules};
+use crate::config::{self, Loaded, ShutdownSettings};
 use crate::gateway::Gateway;
 
 /// Reloads the configuration of a running gateway, one reload at a time.
-pub struct Reloader {
-    source: Source,
-    ground: Ground,
+pub(super) struct Reloader {
+    source: ConfigSource,
+    context: AppContext,
     gateway: Arc<Gateway>,
-    health: Health,
+    health: ProcessHealth,
     rules: Arc<arc_swap::ArcSwap<Rules>>,
     listeners: Arc<Listeners>,
     manager: ServiceManager,
-    world: Mutex<World>,
-    /// How often the files are looked at.
+    running: Mutex<RunningConfig>,
+    /// How often the files are checked for changes.
     poll: watch::Sender<Option<Duration>>,
-    /// How the process ends.
-    shutdown: arc_swap::ArcSwap<Shutdown>,
+    /// How the process stops.
+    shutdown: arc_swap::ArcSwap<ShutdownSettings>,
 }
 
-/// Where the configuration comes from.
-#[derive(Clone)]
-pub struct Source {
-    /// The file.
-    pub file: PathBuf,
-    /// The environment, as it was at the start.
-    pub variables: BTreeMap<String, String>,
+/// The configuration in force, and the result of the last reload.
+struct RunningConfig {
+    runtime: Runtime,
+    /// As read by the last reload, or at startup.
+    files: Files,
+    /// The problems of the last reload, if it was rejected.
+    rejected: Vec<String>,
 }
 
-/// What a [`Reloader`] works on.
-pub struct Subjects {
-    /// Where its snapshot is replaced.
+/// A configuration that is ready to take over.
+struct PreparedReload {
+    runtime: Runtime,
+    serving: Prepared,
+    warnings: Vec<String>,
+}
+
+/// The objects that a [`Reloader`] updates.
+pub(super) struct ReloadTargets {
+    /// Its snapshot is replaced.
     pub gateway: Arc<Gateway>,
-    /// Where the outcome is told.
-    pub health: Health,
-    /// Where the admin plane's rules are replaced.
+    /// Gets the result.
+    pub health: ProcessHealth,
+    /// The admin plane's rules are replaced.
     pub rules: Arc<arc_swap::ArcSwap<Rules>>,
-    /// Where limits of connections and certificates are replaced.
+    /// Connection limits and certificates are replaced.
     pub listeners: Arc<Listeners>,
-    /// Who is told of each reload.
+    /// Notified of each reload.
     pub manager: ServiceManager,
 }
 
 impl Reloader {
-    /// For a gateway that runs `world`.
-    pub fn new(source: Source, ground: Ground, world: World, subjects: Subjects) -> Self {
-        let Subjects { gateway, health, rules, listeners, manager } = subjects;
-        let (poll, _) = watch::channel(world.settings.reload_poll);
-        let shutdown = arc_swap::ArcSwap::from_pointee(world.settings.shutdown.clone());
-        let world = Mutex::new(world);
-        Self { source, ground, gateway, health, rules, listeners, manager, world, poll, shutdown }
+    /// For a gateway that runs `runtime`.
+    pub(super) fn new(
+        source: ConfigSource,
+        context: AppContext,
+        runtime: Runtime,
+        targets: ReloadTargets,
+    ) -> Self {
+        let ReloadTargets { gateway, health, rules, listeners, manager } = targets;
+        let (poll, _) = watch::channel(runtime.settings.reload.poll);
+        let shutdown = arc_swap::ArcSwap::from_pointee(runtime.settings.shutdown.clone());
+        let files = source.files(&runtime.settings);
+        let running = Mutex::new(RunningConfig { runtime, files, rejected: Vec::new() });
+        Self { source, context, gateway, health, rules, listeners, manager, running, poll, shutdown }
     }
 
-    /// How the process ends, by the configuration in force. Waits for no reload that is under way.
-    pub fn shutdown(&self) -> Arc<Shutdown> {
+    /// How the process stops, by the configuration in force. Doesn't wait for a reload in progress.
+    pub(super) fn shutdown(&self) -> Arc<ShutdownSettings> {
         self.shutdown.load_full()
     }
 
     /// Reads the configuration again. The error lists every problem.
-    pub async fn reload(&self) -> Result<(), Vec<String>> {
-        let mut world = self.world.lock().await;
+    pub(super) async fn reload(&self) -> Result<(), Vec<String>> {
+        let mut running = self.running.lock().await;
         self.manager.reloading().await;
-        let result = self.take_over(&mut world).await;
-        let metrics = &self.ground.telemetry.metrics;
-        let now = self.ground.wall.now();
+        let prepared = self.prepare(&mut running).await;
+        self.finish(&mut running, prepared).await
+    }
+
+    /// Reloads if a file has changed since the last reload, or if that was rejected: what was missing then, such as a
+    /// secret's file, may exist now.
+    async fn reload_if_due(&self) {
+        let mut running = self.running.lock().await;
+        let before = running.files.clone();
+        let looking = tokio::task::spawn_blocking(move || before.again() != before);
+        let has_changed = looking.await.unwrap_or(false);
+        if !has_changed && running.rejected.is_empty() {
+            return;
+        }
+        let prepared = self.prepare(&mut running).await;
+        // Reported already when it was first rejected for this reason.
+        if !has_changed && prepared.as_ref().err() == Some(&running.rejected) {
+            return;
+        }
+        self.manager.reloading().await;
+        // The reload itself reports its result.
+        let _ = self.finish(&mut running, prepared).await;
+    }
+
+    /// Reads the configuration and builds its runtime. Changes nothing that is in force.
+    async fn prepare(&self, running: &mut RunningConfig) -> Result<PreparedReload, Vec<String>> {
+        let (source, known) = (self.source.clone(), running.files.clone());
+        let loading = tokio::task::spawn_blocking(move || source.load(&known));
+        let (files, loaded) = loading.await.map_err(|error| vec![error.to_string()])?;
+        running.files = files;
+        let Loaded { settings, warnings } =
+            loaded.map_err(|problems| problems.lines().collect::<Vec<_>>())?;
+        let fixed = config::needs_restart(&running.runtime.settings, &settings);
+        if !fixed.is_empty() {
+            let explain = |key| format!("{key}: changing it needs a restart; the running value stays");
+            return Err(fixed.into_iter().map(explain).collect());
+        }
+        let serving = self.listeners.prepare(&settings).map_err(|error| vec![error.to_string()])?;
+        let runtime = Runtime::build(settings, Some(&running.runtime), &self.context)
+            .map_err(|error| vec![error.to_string()])?;
+        Ok(PreparedReload { runtime, serving, warnings })
+    }
+
+    /// Applies or rejects a configuration, and reports the result.
+    async fn finish(
+        &self,
+        running: &mut RunningConfig,
+        next: Result<PreparedReload, Vec<String>>,
+    ) -> Result<(), Vec<String>> {
+        let result = next.map(|next| self.take_over(running, next));
+        let tenants = running.runtime.settings.tenants.len();
+        let metrics = &self.context.telemetry.metrics;
+        let now = self.context.wall.now();
         match &result {
             Ok(()) => {
                 metrics.count_reload_success(now);
                 tracing::info!(
                     config = %self.source.file.display(),
-                    tenants = world.settings.tenants.len(),
+                    tenants,
                     "reloaded: new requests see the new configuration"
                 );
             }
@@ -91,87 +152,51 @@ impl Reloader {
                 for problem in problems {
                     tracing::error!(
                         problem,
-                        "not reloaded: the running configuration stays; mend the file and reload"
+                        "reload rejected; still running the previous configuration. Fix the file and reload again"
                     );
                 }
             }
         }
-        self.health.note_reload(now, result.as_ref().err().cloned().unwrap_or_default());
+        running.rejected = result.as_ref().err().cloned().unwrap_or_default();
+        self.health.note_reload(now, running.rejected.clone());
         let how = if result.is_ok() { Reloaded::Done } else { Reloaded::Refused };
-        self.manager.reloaded(how, world.settings.tenants.len()).await;
+        self.manager.reloaded(how, tenants).await;
         result
     }
 
-    async fn take_over(&self, world: &mut World) -> Result<(), Vec<String>> {
-        let Source { file, variables } = self.source.clone();
-        let loading = tokio::task::spawn_blocking(move || config::load(&file, &variables));
-        let loaded = loading.await.map_err(|error| vec![error.to_string()])?;
-        let Loaded { settings, warnings } =
-            loaded.map_err(|problems| problems.lines().collect::<Vec<_>>())?;
-        let fixed = config::needs_restart(&world.settings, &settings);
-        if !fixed.is_empty() {
-            let told = |key| format!("{key}: changing it needs a restart; the running value stays");
-            return Err(fixed.into_iter().map(told).collect());
-        }
-        let serving = self.listeners.prepare(&settings).map_err(|error| vec![error.to_string()])?;
-        let next =
-            World::build(settings, Some(world), &self.ground).map_err(|error| vec![error.to_string()])?;
+    fn take_over(&self, running: &mut RunningConfig, next: PreparedReload) {
+        let PreparedReload { runtime, serving, warnings } = next;
         for warning in warnings {
             tracing::warn!("{warning}");
         }
-        self.listeners.replace(serving, &next.settings);
-        self.ground.telemetry.set_log(&next.settings.log);
-        self.rules.store(Arc::new(Rules::of(&next.settings)));
-        // From here on new requests see the new world, whole.
-        self.gateway.snapshots.store(Arc::clone(&next.snapshot));
-        let metrics = &self.ground.telemetry.metrics;
-        metrics.show_tenants(next.metrics());
-        metrics.show_certificate(next.settings.listen.certificate_expiry());
-        self.poll.send_replace(next.settings.reload_poll);
-        self.shutdown.store(Arc::new(next.settings.shutdown.clone()));
-        *world = next;
-        Ok(())
+        let settings = &runtime.settings;
+        self.listeners.replace(serving, settings);
+        self.context.telemetry.set_log(&settings.log);
+        self.rules.store(Arc::new(Rules::of(settings)));
+        // From here on new requests see the complete new runtime.
+        self.gateway.replace(Arc::clone(&runtime.snapshot));
+        let metrics = &self.context.telemetry.metrics;
+        metrics.show_tenants(runtime.metrics());
+        metrics.show_certificate(settings.certificate_expiry());
+        self.poll.send_replace(settings.reload.poll);
+        self.shutdown.store(Arc::new(settings.shutdown.clone()));
+        running.runtime = runtime;
     }
 
-    /// Reloads whenever the content of a file of the configuration has changed.
-    pub async fn watch(self: Arc<Self>) {
+    /// Polls the configuration's files for as long as `reload.poll` says so.
+    pub(super) async fn watch(self: Arc<Self>) {
         let mut poll = self.poll.subscribe();
         loop {
-            // The sender is in `self`, so waiting ends only with the program.
+            // `self` holds the sender, so waiting ends only with the program.
             let Ok(every) = poll.wait_for(Option::is_some).await.map(|poll| poll.unwrap_or_default()) else {
                 return;
             };
-            let mut seen = self.fingerprint().await;
             while *poll.borrow_and_update() == Some(every) {
                 tokio::select! {
-                    () = tokio::time::sleep(every) => {}
-                    _ = poll.changed() => continue,
-                }
-                let found = self.fingerprint().await;
-                if found != seen {
-                    seen = found;
-                    // The outcome is told by the reload itself.
-                    let _ = self.reload().await;
+                    () = tokio::time::sleep(every) => self.reload_if_due().await,
+                    _ = poll.changed() => {}
                 }
             }
         }
     }
-
-    /// A digest of every file that the configuration consists of.
-    async fn fingerprint(&self) -> [u8; 32] {
-        let mut files = self.world.lock().await.settings.files(&self.source.file);
-        files.push(self.source.file.clone());
-        let digesting = tokio::task::spawn_blocking(move || digest(&files));
-        digesting.await.unwrap_or_default()
-    }
-}
-
-fn digest(files: &[PathBuf]) -> [u8; 32] {
-    let digest = files.iter().fold(Sha256::new(), |digest, file| {
-        let content = std::fs::read(file as &Path).map(|content| Sha256::digest(&content));
-        // A file that is gone has another digest than one that is empty.
-        let known = content.as_ref().map_or(&[][..], |content| content.as_slice());
-        digest.chain_update([u8::from(content.is_ok())]).chain_update(known)
-    });
-    digest.finalize().into()
 }

@@ -1,4 +1,4 @@
-//! A running program: its start, its signals, and its end.
+//! A running program: startup, signals, and shutdown.
 
 use std::fmt;
 use std::io;
@@ -9,47 +9,55 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
-use super::build::{BuildError, Ground, Reach, World};
+use super::build::{AppContext, BuildError, Runtime, TransportKind};
 use super::listeners::{Bound, Listeners};
-use super::reload::{Reloader, Source, Subjects};
+use super::reload::{ReloadTargets, Reloader};
 use super::service_manager::ServiceManager;
 use super::signals::{Signal, Signals};
-use super::sweep::sweep;
-use crate::admin::{Admin, Health, History, Rules, Socket, State};
+use super::source::ConfigSource;
+use super::sweep::{sweep, sweep_disk};
+use crate::admin::{
+    AdminHandler, ListeningSocket, ProblemWatch, ProcessHealth, ProcessState, Rules, SampleHistory,
+};
 use crate::clock::{self, WallClock};
-use crate::config::{Address, Settings, Shutdown};
-use crate::gateway::{Cutoff, Fetches, Gateway, Snapshots};
+use crate::config::{Address, Settings, ShutdownSettings};
+use crate::gateway::{Cutoff, FetchSpawner, Gateway, Snapshots, WaitDrain};
+use crate::levels::DiskLevel;
 use crate::server::{Drain, Drained, Workers};
 use crate::telemetry::{CallHasher, LogControl, Metrics, MetricsError, Spans, Telemetry};
 
-/// How long answers that were cut off may take to leave.
+/// The time limit for sending answers that were cut off.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// A gateway that listens.
-pub struct App {
+/// The longest time over which the ends of waits are spread by a drain.
+const LONGEST_SPREAD: Duration = Duration::from_secs(2);
+
+/// A listening gateway.
+pub(crate) struct App {
     gateway: Arc<Gateway>,
     reloader: Arc<Reloader>,
-    health: Health,
+    health: ProcessHealth,
+    disk: Option<Arc<DiskLevel>>,
     drain: Drain,
-    /// The admin plane goes on until the data plane has ended: probes and scrapes see the drain.
+    /// The admin plane runs until the data plane has ended, so that probes and scrapes see the drain.
     admin_drain: Drain,
     manager: ServiceManager,
     data: Vec<Address>,
-    admin: Option<Address>,
+    admin: Vec<Address>,
 }
 
-/// Why a gateway does not start.
+/// Why a gateway did not start.
 #[derive(Debug)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// An address can't be bound.
     Listen(io::Error),
-    /// See there.
+    /// The runtime can't be built.
     Build(BuildError),
     /// Metrics could not be registered: a bug.
     Metrics(MetricsError),
     /// No thread can be started.
     Threads(io::Error),
-    /// There is no randomness.
+    /// The system provides no randomness.
     Random,
 }
 
@@ -60,7 +68,7 @@ impl fmt::Display for StartError {
             Self::Build(error) => fmt::Display::fmt(error, f),
             Self::Metrics(error) => write!(f, "cannot register metrics: {error}"),
             Self::Threads(error) => write!(f, "cannot start threads: {error}"),
-            Self::Random => f.write_str("the system gives no randomness"),
+            Self::Random => f.write_str("the system provides no randomness"),
         }
     }
 }
@@ -69,88 +77,109 @@ impl std::error::Error for StartError {}
 
 impl App {
     /// Binds every listener, then starts to serve.
-    pub async fn start(settings: Settings, source: Source, log: LogControl) -> Result<Self, StartError> {
+    pub(crate) async fn start(
+        settings: Settings,
+        source: ConfigSource,
+        log: LogControl,
+    ) -> Result<Self, StartError> {
         let wall = WallClock::system();
         let telemetry = Arc::new(telemetry(&settings, log)?);
-        let ground = Ground { telemetry: Arc::clone(&telemetry), wall: wall.clone(), reach: Reach::Network };
+        let context = AppContext {
+            telemetry: Arc::clone(&telemetry),
+            wall: wall.clone(),
+            transport_kind: TransportKind::Network,
+            disk: DiskLevel::new(&settings.disk, telemetry.metrics.disk(), wall.clone()),
+        };
+        let disk = context.disk.clone();
         let bound = Bound::open(&settings).await.map_err(StartError::Listen)?;
-        let world = World::build(settings, None, &ground).map_err(StartError::Build)?;
-        telemetry.metrics.show_tenants(world.metrics());
-        telemetry.metrics.show_certificate(world.settings.listen.certificate_expiry());
+        let runtime = Runtime::build(settings, None, &context).map_err(StartError::Build)?;
+        telemetry.metrics.show_tenants(runtime.metrics());
+        telemetry.metrics.show_certificate(runtime.settings.certificate_expiry());
         telemetry.metrics.count_start(wall.now());
         let tasks = TaskTracker::new();
         let gateway = Arc::new(Gateway {
-            snapshots: Snapshots::from(Arc::clone(&world.snapshot)),
+            snapshots: Snapshots::from(Arc::clone(&runtime.snapshot)),
             telemetry: Arc::clone(&telemetry),
             wall: wall.clone(),
-            fetches: Fetches::on(Handle::current(), tasks.clone()),
+            fetches: FetchSpawner::on(Handle::current(), tasks.clone()),
             tasks,
             cutoff: Cutoff::new(),
+            wait_drain: WaitDrain::new(),
         });
-        let health = Health::new();
-        let rules = Arc::new(ArcSwap::from_pointee(Rules::of(&world.settings)));
-        let (history, started) = (Arc::new(History::default()), clock::now());
-        let admin = Admin {
+        let health = ProcessHealth::new();
+        let rules = Arc::new(ArcSwap::from_pointee(Rules::of(&runtime.settings)));
+        let (history, started) = (Arc::new(SampleHistory::default()), clock::now());
+        let problems = Arc::new(ProblemWatch::new(started));
+        let admin = AdminHandler {
             gateway: Arc::clone(&gateway),
             health: health.clone(),
             history: Arc::clone(&history),
+            problems: Arc::clone(&problems),
             rules: Arc::clone(&rules),
-            is_local: bound.admin_address().is_some_and(Address::is_local),
+            // Set by the listeners.
+            is_local: false,
             started,
             reload: Arc::default(),
             wall,
         };
         let reload_slot = Arc::clone(&admin.reload);
-        let connections = Arc::clone(telemetry.metrics.connections());
         let workers = Workers::start().map_err(StartError::Threads)?;
         let serving = Arc::clone(&workers);
-        let listeners = Listeners::new(&world.settings, Arc::clone(&gateway), admin, connections, serving);
+        let listeners =
+            Listeners::new(&runtime.settings, Arc::clone(&gateway), admin, &telemetry.metrics, serving);
         let listeners = Arc::new(listeners.map_err(|error| StartError::Build(BuildError::Tls(error)))?);
         let manager = ServiceManager::of_environment();
-        let tenants = world.settings.tenants.len();
-        let subjects = Subjects {
+        let tenants = runtime.settings.tenants.len();
+        let targets = ReloadTargets {
             gateway: Arc::clone(&gateway),
             health: health.clone(),
             rules,
             listeners: Arc::clone(&listeners),
             manager: manager.clone(),
         };
-        let reloader = Arc::new(Reloader::new(source, ground, world, subjects));
+        let reloader = Arc::new(Reloader::new(source, context, runtime, targets));
         let (reloading, tasks) = (Arc::clone(&reloader), gateway.tasks.clone());
-        // The admin plane is above: it is handed reload as a function.
+        // The admin plane must not import this module, so it gets a function.
         let _ = reload_slot.set(Box::new(move || {
             let reloader = Arc::clone(&reloading);
-            // It goes on if the client who asked leaves: the service manager waits for its end.
+            // Continues if the requesting client disconnects: the service manager waits for its end.
             let reload = tasks.spawn(async move { reloader.reload().await });
             Box::pin(async move { reload.await.unwrap_or_else(|error| Err(vec![error.to_string()])) })
         }));
         let (drain, admin_drain) = (Drain::new(), Drain::new());
-        let admin_address = bound.admin_address().cloned();
+        let admin_addresses = bound.admin_addresses();
         let data = listeners.serve(bound, &drain, &admin_drain);
         gateway.tasks.spawn(Arc::clone(&reloader).watch());
         gateway.tasks.spawn(manager.clone().reassure(workers));
         gateway.tasks.spawn(sweep(Arc::clone(&gateway)));
-        if admin_address.is_some() {
+        if !admin_addresses.is_empty() {
             gateway.tasks.spawn(history.keep(Arc::clone(&gateway), started));
+            gateway.tasks.spawn(problems.keep(Arc::clone(&gateway), health.clone()));
         }
-        health.note_listeners(sockets(&data, admin_address.as_ref()));
-        health.set(State::Ready);
+        health.note_listeners(sockets(&data, &admin_addresses));
+        if let Some(disk) = &disk {
+            let strays = Arc::clone(disk);
+            gateway.tasks.spawn_blocking(move || strays.erase_strays());
+            gateway.tasks.spawn(sweep_disk(Arc::clone(disk)));
+        }
+        health.set(ProcessState::Ready);
         manager.ready(tenants).await;
-        Ok(Self { gateway, reloader, health, drain, admin_drain, manager, data, admin: admin_address })
+        let admin = admin_addresses;
+        Ok(Self { gateway, reloader, health, disk, drain, admin_drain, manager, data, admin })
     }
 
     /// The data plane's addresses, ports resolved.
-    pub fn data_addresses(&self) -> &[Address] {
+    pub(crate) fn data_addresses(&self) -> &[Address] {
         &self.data
     }
 
-    /// The admin plane's address, port resolved.
-    pub const fn admin_address(&self) -> Option<&Address> {
-        self.admin.as_ref()
+    /// The admin plane's addresses, ports resolved.
+    pub(crate) fn admin_addresses(&self) -> &[Address] {
+        &self.admin
     }
 
-    /// Serves until a signal to end, then finishes what is under way. A second one ends that at once.
-    pub async fn run(self, signals: &mut Signals) {
+    /// Serves until a signal to end, then finishes requests in progress. A second signal ends that at once.
+    pub(crate) async fn run(self, signals: &mut Signals) {
         let signal = loop {
             match signals.next().await {
                 Signal::Reload => self.reload_aside(),
@@ -162,12 +191,12 @@ impl App {
             signal,
             grace_seconds = shutdown.grace.as_secs_f64(),
             drain_timeout_seconds = shutdown.drain_timeout.as_secs_f64(),
-            "draining: readiness is off, requests under way are finished, then the process ends"
+            "draining: readiness is off, requests in flight are finished, then the process ends"
         );
         tokio::select! {
             () = self.finish(&shutdown) => {}
             signal = signals.end() => {
-                tracing::warn!(signal, "a second signal: ending at once");
+                tracing::warn!(signal, "second signal received: ending at once");
                 self.drain.begin();
                 self.gateway.cutoff.now();
                 self.drain.finish(LAST_WORDS).await;
@@ -175,36 +204,41 @@ impl App {
         }
     }
 
-    /// Reloads on a task of its own: a file that can't be read to its end must not keep the process from
-    /// ending. The outcome is told by the reload itself.
+    /// Reloads in a separate task: a file that blocks its reader must not keep the process from ending. The reload
+    /// itself reports its result.
     fn reload_aside(&self) {
         let reloader = Arc::clone(&self.reloader);
         self.gateway.tasks.spawn(async move { drop(reloader.reload().await) });
     }
 
-    async fn finish(&self, shutdown: &Shutdown) {
-        self.health.set(State::Draining);
-        let Shutdown { grace, drain_timeout } = *shutdown;
+    async fn finish(&self, shutdown: &ShutdownSettings) {
+        self.health.set(ProcessState::Draining);
+        let ShutdownSettings { grace, drain_timeout } = *shutdown;
         self.manager.stopping(grace + drain_timeout + 3 * LAST_WORDS).await;
-        // Those who send here must notice first; until then they are served, and told.
+        // Load balancers must notice first; until then, requests are served, and answers announce the end.
         self.drain.announce();
         tokio::time::sleep(grace).await;
+        self.gateway.wait_drain.begin((drain_timeout / 4).min(LONGEST_SPREAD));
         self.drain.begin();
         if let Drained::CutOff(left) = self.drain.finish(drain_timeout).await {
-            tracing::warn!(left, "the drain timeout is over: lookups that still wait get 503");
+            tracing::warn!(left, "drain timeout expired: lookups that still wait get 503");
             self.gateway.cutoff.now();
             self.drain.finish(LAST_WORDS).await;
         }
         self.admin_drain.begin();
         self.admin_drain.finish(LAST_WORDS).await;
+        if let Some(disk) = self.disk.clone() {
+            // What cannot be written in time is fetched again.
+            let _ = tokio::task::spawn_blocking(move || disk.finish(LAST_WORDS)).await;
+        }
         self.gateway.telemetry.spans.flush(LAST_WORDS).await;
-        tracing::info!("drained: the process ends now");
+        tracing::info!("drained: process ends now");
     }
 }
 
-fn sockets(data: &[Address], admin: Option<&Address>) -> Vec<Socket> {
-    let data = data.iter().map(|address| Socket { plane: "data", address: address.clone() });
-    let admin = admin.map(|address| Socket { plane: "admin", address: address.clone() });
+fn sockets(data: &[Address], admin: &[Address]) -> Vec<ListeningSocket> {
+    let data = data.iter().map(|address| ListeningSocket { plane: "data", address: address.clone() });
+    let admin = admin.iter().map(|address| ListeningSocket { plane: "admin", address: address.clone() });
     data.chain(admin).collect()
 }
 

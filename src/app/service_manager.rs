@@ -1,5 +1,5 @@
-//! What the service manager is told: `sd_notify(3)`, as systemd's `Type=notify` and
-//! `Type=notify-reload` expect it. Without a manager, every call is nothing.
+//! Notifies the service manager with `sd_notify(3)`, as systemd's `Type=notify` and `Type=notify-reload` expect.
+//! Without a manager, nothing happens.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -13,24 +13,24 @@ use sd_notify::NotifyState;
 
 use crate::server::Workers;
 
-/// How long a manager may take to make room for a message.
+/// How long sending may wait for a manager whose queue is full.
 const SEND_LIMIT: Duration = Duration::from_secs(1);
 
-/// The shortest pause between signs of life.
+/// The shortest interval of keep-alive messages.
 const SHORTEST_PULSE: Duration = Duration::from_millis(1);
 
 /// The service manager, if there is one.
 #[derive(Debug, Clone)]
-pub struct ServiceManager {
-    /// Its socket: a path, or a name behind an `@`.
+pub(super) struct ServiceManager {
+    /// Its socket: a path, or an abstract name that begins with `@`.
     socket: Option<Arc<OsStr>>,
-    /// How long the manager waits for a sign of life before it ends the process, if it waits for any.
+    /// The interval within which the manager expects a keep-alive message, if it does.
     watchdog: Option<Duration>,
 }
 
 /// How a reload ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reloaded {
+pub(super) enum Reloaded {
     /// The new configuration is in force.
     Done,
     /// It was refused.
@@ -38,61 +38,60 @@ pub enum Reloaded {
 }
 
 impl ServiceManager {
-    /// The one that the environment names.
-    pub fn of_environment() -> Self {
+    /// The manager named by the environment.
+    pub(super) fn of_environment() -> Self {
         let socket = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty());
         let watchdog = sd_notify::watchdog_enabled().filter(|patience| !patience.is_zero());
         Self { watchdog: watchdog.filter(|_| socket.is_some()), socket: socket.map(OsString::into) }
     }
 
-    /// The start is over.
-    pub async fn ready(&self, tenants: usize) {
-        self.tell(|| [NotifyState::Ready.to_string(), status(&serving(tenants))]).await;
+    /// Startup is complete.
+    pub(super) async fn ready(&self, tenants: usize) {
+        self.send_all(|| [NotifyState::Ready.to_string(), status(&serving(tenants))]).await;
     }
 
     /// A reload begins. [`reloaded`](Self::reloaded) must follow.
-    pub async fn reloading(&self) {
-        self.tell(|| {
+    pub(super) async fn reloading(&self) {
+        self.send_all(|| {
             let now = NotifyState::monotonic_usec_now();
-            // Without a clock the manager takes the message's own time.
+            // Without this time the manager uses that of the message.
             let now = now.map(|now| now.to_string()).unwrap_or_default();
             [NotifyState::Reloading.to_string(), now, status("Reloading the configuration")]
         })
         .await;
     }
 
-    /// A reload has ended: the gateway serves `tenants`.
-    pub async fn reloaded(&self, how: Reloaded, tenants: usize) {
+    /// A reload has ended: the gateway serves `tenants` tenants.
+    pub(super) async fn reloaded(&self, how: Reloaded, tenants: usize) {
         let end = match how {
             Reloaded::Done => "",
             Reloaded::Refused => "; the last reload was refused, the log says why",
         };
-        self.tell(|| [NotifyState::Ready.to_string(), status(&(serving(tenants) + end))]).await;
+        self.send_all(|| [NotifyState::Ready.to_string(), status(&(serving(tenants) + end))]).await;
     }
 
-    /// The end has begun, and may take this long.
-    pub async fn stopping(&self, within: Duration) {
-        self.tell(|| {
+    /// Shutdown has begun, and may take this long.
+    pub(super) async fn stopping(&self, within: Duration) {
+        self.send_all(|| {
             let within = u32::try_from(within.as_micros()).unwrap_or(u32::MAX);
             let extended = NotifyState::ExtendTimeoutUsec(within).to_string();
-            [NotifyState::Stopping.to_string(), extended, status("Finishing the requests under way")]
+            [NotifyState::Stopping.to_string(), extended, status("Finishing requests in flight")]
         })
         .await;
     }
 
-    /// Gives signs of life, twice in the time that the manager waits for one, for as long as all of
-    /// `workers` run tasks, and so does this thread.
-    pub async fn reassure(self, workers: Arc<Workers>) {
+    /// Sends keep-alive messages, two per interval, while all of `workers` and this thread run tasks.
+    pub(super) async fn reassure(self, workers: Arc<Workers>) {
         let Some(patience) = self.watchdog else { return };
         let mut pulse = tokio::time::interval((patience / 2).max(SHORTEST_PULSE));
         loop {
             pulse.tick().await;
             workers.all_run().await;
-            self.tell(|| [NotifyState::Watchdog.to_string()]).await;
+            self.send_all(|| [NotifyState::Watchdog.to_string()]).await;
         }
     }
 
-    async fn tell<const LINES: usize>(&self, lines: impl FnOnce() -> [String; LINES]) {
+    async fn send_all<const LINES: usize>(&self, lines: impl FnOnce() -> [String; LINES]) {
         let Some(socket) = &self.socket else { return };
         if let Err(error) = send(socket, &lines().join("\n")).await {
             tracing::warn!(
@@ -103,7 +102,7 @@ impl ServiceManager {
     }
 }
 
-/// Sends without blocking the thread, unlike the library, which also knows no names behind an `@`.
+/// Sends without blocking the thread; the library blocks, and doesn't support abstract names.
 async fn send(name: &OsStr, message: &str) -> io::Result<()> {
     let socket = UnixDatagram::unbound()?;
     socket.set_nonblocking(true)?;

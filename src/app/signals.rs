@@ -5,24 +5,24 @@ use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// SIGTERM, SIGINT and SIGHUP.
-pub struct Signals {
+pub(crate) struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     hang_up: tokio::signal::unix::Signal,
 }
 
-/// What a signal asks for.
+/// The purpose of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signal {
-    /// To read the configuration again.
+pub(crate) enum Signal {
+    /// Reload the configuration.
     Reload,
-    /// To end; by this name.
+    /// Shut down; with the signal's name.
     End(&'static str),
 }
 
 impl Signals {
-    /// Takes the signals over from their default, which is death.
-    pub fn new() -> io::Result<Self> {
+    /// Installs handlers in place of the default, which ends the process.
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -30,8 +30,8 @@ impl Signals {
         })
     }
 
-    /// The next one.
-    pub async fn next(&mut self) -> Signal {
+    /// Waits for the next signal.
+    pub(crate) async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.terminate.recv() => Signal::End("SIGTERM"),
             _ = self.interrupt.recv() => Signal::End("SIGINT"),
@@ -39,12 +39,11 @@ impl Signals {
         }
     }
 
-    /// The next one that asks to end; it is too late for a reload.
-    pub async fn end(&mut self) -> &'static str {
-        loop {
-            if let Signal::End(name) = self.next().await {
-                return name;
-            }
+    /// Waits for the next one to shut down. One to reload is left for [`Self::next`].
+    pub(crate) async fn end(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
         }
     }
 }

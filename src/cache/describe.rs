@@ -1,25 +1,24 @@
-//! An entry in words and figures, for operators: everything about it but its body.
+//! Describes an entry for operators: everything about it but its body.
 
 use serde::Serialize;
 
-use super::admission::Entry;
-use super::freshness::{Kind, Reckoning};
-use super::store::weight;
+use super::policy::{EntryKind, Freshness};
+use super::store::Entry;
 use crate::clock::Instant;
-use crate::config::Cache as Policy;
+use crate::config::CacheSettings;
 
-/// What is told of an entry.
+/// The description of an entry.
 #[derive(Debug, Serialize)]
-pub struct Description {
+pub(crate) struct Description {
     /// `call` or `negative`.
     kind: &'static str,
-    /// What it may be used for now: `fresh`, `stale-while-revalidate`, `stale-if-error`, or `stale` when
-    /// it must be validated first.
-    pub state: &'static str,
+    /// How it may be used now: `fresh`, `stale-while-revalidate`, `stale-if-error`, or `stale` if it must be
+    /// validated first.
+    pub(crate) state: &'static str,
     status: u16,
     age_seconds: u64,
     ttl_seconds: i64,
-    /// What it weighs in the cache: key, fields and bookkeeping included.
+    /// Its size in the cache: key, fields and bookkeeping included.
     size_bytes: usize,
     body_bytes: usize,
     received_at: String,
@@ -43,44 +42,44 @@ struct Terms {
 }
 
 impl Entry {
-    /// Describes the entry as it stands now.
-    pub fn describe(&self, policy: &Policy, now: Instant) -> Description {
-        let reckoning = Reckoning::of(&self.facts, policy, now);
-        let text = |name| self.reply.field(&name).and_then(|value| value.to_str().ok().map(String::from));
+    /// Describes the entry as of `now`.
+    pub(crate) fn describe(&self, policy: &CacheSettings, now: Instant) -> Description {
+        let freshness = self.freshness(policy, now);
+        let text = |name| self.response.field(&name).and_then(|value| value.to_str().ok().map(String::from));
         Description {
-            kind: match self.facts.kind() {
-                Kind::Call(_) => "call",
-                Kind::Missing => "negative",
+            kind: match self.inputs.kind() {
+                EntryKind::Call { .. } => "call",
+                EntryKind::Negative => "negative",
             },
-            state: state(&reckoning),
-            status: self.reply.status().as_u16(),
-            age_seconds: reckoning.age_seconds(),
-            ttl_seconds: reckoning.ttl(),
-            size_bytes: weight(self),
-            body_bytes: self.reply.body_len(),
-            received_at: format!("{:.0}", self.facts.received_at()),
+            state: state(&freshness),
+            status: self.response.status().as_u16(),
+            age_seconds: freshness.age_seconds(),
+            ttl_seconds: freshness.ttl(),
+            size_bytes: self.weight(),
+            body_bytes: self.response.body_len(),
+            received_at: format!("{:.0}", self.inputs.received_at()),
             etag: text(http::header::ETAG),
             last_modified: text(http::header::LAST_MODIFIED),
             revalidates: !self.validators().are_empty(),
             freshness: Terms {
-                initial_age_seconds: reckoning.initial_age().as_secs_f64(),
-                resident_seconds: reckoning.resident().as_secs_f64(),
-                lifetime_seconds: reckoning.lifetime().as_secs_f64(),
-                lifetime_from: reckoning.source.label(),
-                stale_while_revalidate_seconds: reckoning.stale_while_revalidate().as_secs_f64(),
-                stale_if_error_seconds: reckoning.stale_if_error().as_secs_f64(),
-                never_stale: reckoning.never_stale,
+                initial_age_seconds: freshness.initial_age().as_secs_f64(),
+                resident_seconds: freshness.resident().as_secs_f64(),
+                lifetime_seconds: freshness.lifetime().as_secs_f64(),
+                lifetime_from: freshness.source.label(),
+                stale_while_revalidate_seconds: freshness.stale_while_revalidate().as_secs_f64(),
+                stale_if_error_seconds: freshness.stale_if_error().as_secs_f64(),
+                never_stale: freshness.never_stale,
             },
         }
     }
 }
 
-fn state(reckoning: &Reckoning) -> &'static str {
-    if reckoning.is_fresh() {
+fn state(freshness: &Freshness) -> &'static str {
+    if freshness.is_fresh() {
         "fresh"
-    } else if reckoning.may_serve_while_revalidating() {
+    } else if freshness.may_serve_while_revalidating() {
         "stale-while-revalidate"
-    } else if reckoning.may_serve_on_error() {
+    } else if freshness.may_serve_on_error() {
         "stale-if-error"
     } else {
         "stale"

@@ -1,33 +1,36 @@
-//! What a tenant remembers of the upstream's answers, and how it comes to: entries, freshness (pure),
-//! admission (pure), the store, and coalescing. Knows no sockets, tokens or upstreams.
+//! A tenant's cache: what may be stored and reused (`policy/`, pure), the entries (`store/`), one fetch for
+//! concurrent lookups of one call (`single_flight`), and their combination (`tenant_cache`). Knows no sockets, tokens
+//! or upstreams.
 
-mod admission;
+mod codec;
 mod describe;
-mod directives;
-mod envelope;
-mod etag;
-mod flight;
-mod freeing;
-mod freshness;
-mod generation;
-mod head;
-mod landed;
-mod refusals;
-mod renewals;
-mod reply;
+mod fetch_result;
+mod lists;
+mod policy;
+mod single_flight;
 mod store;
-mod stored_id;
+mod tenant_cache;
+mod transcripts;
+mod watch;
 
-#[cfg(feature = "bench")]
-pub use admission::admit;
-pub use admission::{Answer, Entry, Ruling, Validators};
-pub use directives::Demand;
+pub(crate) use codec::{BothClocks, UnusableEntry};
+pub(crate) use fetch_result::{FetchEnd, FetchOutcome, FetchResponse, FetchResult, ResultKind};
+pub(crate) use lists::{JoinedList, ListGeneration, ListLeader, ListResult, ListReuse, Lists, StoredList};
 #[cfg(feature = "fuzz")]
-pub use envelope::Envelope;
-pub use etag::Conditions;
-pub use flight::{Lost, Storing};
-pub use freshness::{Exchange, Fallback, Reckoning, Verdict, judge};
-pub use generation::{Boarded, Cache, Generation, Pilot};
-pub use head::{CACHE_STATUS, OUR_VARY, OUR_VIA, X_REQUEST_ID};
-pub use landed::{Landed, Verdict as AnswerVerdict, Yield, judge_answer, settle};
-pub use reply::Reply;
+pub(crate) use policy::CallEnvelope;
+#[cfg(any(test, feature = "bench"))]
+pub(crate) use policy::admit;
+pub(crate) use policy::{
+    Admission, CallMedia, Candidate, Conditions, Fallback, Judgement, LinkText, ListAdmission, Maturity,
+    PollPauses, Represented, RequestDirectives, Reuse, admit_list, admit_passed, admit_transcript, is_tag,
+    is_weak, judge_renewal, judge_response, judge_reuse,
+};
+pub(crate) use single_flight::StoreMode;
+pub(crate) use store::Entry;
+pub(crate) use tenant_cache::{CallLeader, Generation, JoinedFetch, StoreChange, TenantCache};
+pub(crate) use transcripts::{
+    JoinedTranscript, Transcript, TranscriptFailure, TranscriptLeader, TranscriptResult,
+};
+pub(crate) use watch::{
+    Poller, Refresh, WaitBounds, WaitDecision, WaitLimitReached, WaitTimes, Waiter, Watches,
+};

@@ -9,42 +9,57 @@ use super::admin_plane::{AdminPlane, pretty};
 use super::args::ExplainArgs;
 use super::outcome::{Exit, print};
 
-pub fn run(args: &ExplainArgs) -> Result<(), Exit> {
-    let path = format!("/api/v1/explain/{}/{}", args.tenant, args.id);
-    // An ID need not be a good one to be explained, but it must stay one segment of the path.
+pub(crate) fn run(args: &ExplainArgs) -> Result<(), Exit> {
+    // A malformed ID can be explained, too, but it must be a single path segment.
     let segment = |text: &str| text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'/' | b'?' | b'#'));
     if ![&args.tenant, &args.id].into_iter().all(|text| segment(text)) {
         return Err(Exit::Usage("expected a tenant's name and a call's ID".into()));
     }
-    let explanation = AdminPlane::of(&args.admin)?.api(Method::GET, &path)?;
-    print(&if args.admin.json { pretty(&explanation) } else { for_people(&explanation) })
+    let path = format!("/api/v1/explain/{}/{}{}", args.tenant, args.id, query(args));
+    let explanation = AdminPlane::of(&args.admin)?.api(&Method::GET, &path)?;
+    print(&if args.admin.json { pretty(&explanation) } else { text(&explanation) })
 }
 
-fn for_people(explanation: &Value) -> String {
-    let text = |name: &str| explanation.get(name).and_then(Value::as_str).unwrap_or("?");
+/// The fields of the lookup, where some are given.
+fn query(args: &ExplainArgs) -> String {
+    let fields = [("cache-control", &args.cache_control), ("prefer", &args.prefer)];
+    let pairs = fields.into_iter().filter_map(|(name, value)| {
+        let encoded = value.as_ref()?.bytes().map(|byte| format!("%{byte:02X}"));
+        Some(format!("{name}={}", encoded.collect::<String>()))
+    });
+    let query = pairs.collect::<Vec<_>>().join("&");
+    if query.is_empty() { query } else { format!("?{query}") }
+}
+
+fn text(explanation: &Value) -> String {
+    let word = |name: &str| explanation.get(name).and_then(Value::as_str).unwrap_or("?");
+    let code = explanation.get("code").and_then(Value::as_str).map(|code| format!(" {code}"));
+    let again = explanation.get("retry_after").map(|seconds| format!("; retry after {seconds} s"));
     let mut out = format!(
-        "A lookup of {} by {} would now be: {}, because {}.\n\n",
-        text("id"),
-        text("tenant"),
-        text("would"),
-        text("because")
+        "{}/{}: {}{} ({}{})\n\n",
+        word("tenant"),
+        word("id"),
+        word("would"),
+        code.unwrap_or_default(),
+        word("because"),
+        again.unwrap_or_default()
     );
     for decision in explanation.get("decisions").and_then(Value::as_array).into_iter().flatten() {
-        let text = |name: &str| decision.get(name).and_then(Value::as_str).unwrap_or("?");
-        let _ = writeln!(out, "{:<19} {}", text("step"), text("result"));
+        let word = |name: &str| decision.get(name).and_then(Value::as_str).unwrap_or("?");
+        let _ = writeln!(out, "{:<19} {}", word("step"), word("result"));
         if let Some(details) = decision.get("details") {
-            tell("", details, &mut out);
+            write_details("", details, &mut out);
         }
     }
     out
 }
 
-/// One line a figure, nested names joined.
-fn tell(prefix: &str, details: &Value, out: &mut String) {
+/// One line for each value, with nested names joined.
+fn write_details(prefix: &str, details: &Value, out: &mut String) {
     for (name, value) in details.as_object().into_iter().flatten() {
         let name = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
         match value {
-            Value::Object(_) => tell(&name, value, out),
+            Value::Object(_) => write_details(&name, value, out),
             Value::Null => {}
             Value::String(text) => drop(writeln!(out, "    {name}: {text}")),
             other => drop(writeln!(out, "    {name}: {other}")),
@@ -57,19 +72,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn people_get_the_decisions_in_order() {
+    fn the_decisions_are_printed_in_order() {
         let explanation = serde_json::json!({
-            "tenant": "billing", "id": "call_1", "would": "hit", "because": "the entry is fresh for 9 s more",
+            "tenant": "billing", "id": "call_1", "would": "hit", "because": "fresh for another 9 s",
             "decisions": [
                 { "step": "route", "result": "call", "details": { "route": "/v1/calls/{id}" } },
                 { "step": "entry", "result": "fresh", "details": { "freshness": { "lifetime_seconds": 10.0 }, "etag": null } },
             ],
         });
         assert_eq!(
-            for_people(&explanation),
-            "A lookup of call_1 by billing would now be: hit, because the entry is fresh for 9 s more.\n\n\
+            text(&explanation),
+            "billing/call_1: hit (fresh for another 9 s)\n\n\
              route               call\n    route: /v1/calls/{id}\n\
              entry               fresh\n    freshness.lifetime_seconds: 10.0\n"
         );
+        let refused = serde_json::json!({
+            "tenant": "billing", "id": "call_1", "would": "refuse", "code": "RATE_LIMITED", "because": "spent",
+            "detail": "tenant-limit", "retry_after": 7
+        });
+        assert_eq!(text(&refused), "billing/call_1: refuse RATE_LIMITED (spent; retry after 7 s)\n\n");
     }
 }

@@ -6,10 +6,10 @@ use serde_json::json;
 use super::admin_plane::{AdminPlane, pretty};
 use super::args::AdminArgs;
 use super::outcome::{Exit, print};
-use crate::admin::Asked;
+use crate::admin::AdminReply;
 
-pub fn run(args: &AdminArgs) -> Result<(), Exit> {
-    let Asked { status, body } = AdminPlane::of(args)?.ask(Method::GET, "/readyz")?;
+pub(crate) fn run(args: &AdminArgs) -> Result<(), Exit> {
+    let AdminReply { status, body } = AdminPlane::for_probe(args)?.ask(&Method::GET, "/readyz")?;
     let state = String::from_utf8_lossy(&body);
     let ready = status == StatusCode::OK;
     if args.json {

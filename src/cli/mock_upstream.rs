@@ -8,7 +8,7 @@ use crate::app::Signals;
 use crate::config::parse_duration;
 use crate::mock::{Mock, Options};
 
-pub fn run(args: MockArgs) -> Result<(), Exit> {
+pub(crate) fn run(args: MockArgs) -> Result<(), Exit> {
     let latency = parse_duration(&args.latency);
     let latency = latency.map_err(|expected| Exit::Usage(format!("--latency: expected {expected}")))?;
     if !(0.0..=1.0).contains(&args.error_rate) {
@@ -21,7 +21,11 @@ pub fn run(args: MockArgs) -> Result<(), Exit> {
         let started = Mock::start(args.listen, options).await;
         let mock =
             started.map_err(|error| Exit::failure(format!("cannot listen on {}: {error}", args.listen)))?;
-        print(&format!("listening on http://{}\n", mock.address()))?;
+        print(&format!(
+            "listening on http://{}\nmedia host on http://{}\n",
+            mock.address(),
+            mock.media_address()
+        ))?;
         signals.end().await;
         Ok::<_, Exit>(())
     })?;

@@ -1,20 +1,19 @@
-//! How a command ends.
+//! Exit codes and final output of commands.
 
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
-use super::args::{Cli, Command, TokenCommand};
-use super::{
-    check, completions, demo, explain, healthcheck, man, mock_upstream, purge, schema, serve, stats, token,
-};
 use crate::config::Problems;
 
-/// Why a command failed: what is printed on standard error, and its exit code.
+/// Why a command failed: its message on standard error, and its exit code.
 pub enum Exit {
     /// 1, with one line.
     Failure(String),
-    /// 1, with nothing more to say.
+    /// 1, without further output.
     Silent,
     /// 2, with one line.
     Usage(String),
@@ -24,11 +23,19 @@ pub enum Exit {
 
 impl Exit {
     /// A failure for this reason.
-    pub fn failure(reason: impl fmt::Display) -> Self {
+    pub(crate) fn failure(reason: impl fmt::Display) -> Self {
         Self::Failure(reason.to_string())
     }
 
-    /// Says why on standard error, and gives the exit code.
+    /// As a failure (1), for a command that never exits with 78.
+    pub(crate) fn into_failure(self) -> Self {
+        match self {
+            Self::Config(problems) => Self::Failure(problems.lines().collect::<Vec<_>>().join("\n")),
+            Self::Failure(_) | Self::Silent | Self::Usage(_) => self,
+        }
+    }
+
+    /// Prints the reason to standard error, and returns the exit code.
     pub fn report(self) -> ExitCode {
         let (line, code) = match self {
             Self::Failure(reason) => (format!("credira-gateway: {reason}"), 1),
@@ -36,15 +43,14 @@ impl Exit {
             Self::Usage(reason) => (format!("credira-gateway: {reason}"), 2),
             Self::Config(problems) => (problems.to_string(), 78),
         };
-        // Without anybody to read it there is nobody to tell.
-        let _ = writeln!(io::stderr(), "{line}");
+        write_unless_blocked(io::stderr(), line + "\n");
         ExitCode::from(code)
     }
 }
 
 impl From<io::Error> for Exit {
     fn from(error: io::Error) -> Self {
-        // A reader that has seen enough, as `head` does, is no failure worth a word.
+        // The reader has closed the pipe, as `head` does: not worth a message.
         if error.kind() == io::ErrorKind::BrokenPipe { Self::Silent } else { Self::failure(error) }
     }
 }
@@ -55,21 +61,20 @@ impl From<Problems> for Exit {
     }
 }
 
-/// Runs a command to its end.
-pub fn run(cli: Cli) -> Result<(), Exit> {
-    match cli.command {
-        Command::Serve(args) => serve::run(&args),
-        Command::Demo => demo::run(),
-        Command::Check(args) => check::run(&args),
-        Command::MockUpstream(args) => mock_upstream::run(args),
-        Command::Token(TokenCommand::New) => token::new(),
-        Command::Purge(args) => purge::run(&args),
-        Command::Stats(args) => stats::run(&args),
-        Command::Explain(args) => explain::run(&args),
-        Command::Healthcheck(args) => healthcheck::run(&args),
-        Command::Schema => schema::run(),
-        Command::Completions { shell } => completions::run(shell),
-        Command::Man { command } => man::run(&command),
+/// How long the final output waits for a reader.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(300);
+
+/// Writes a process's final output. Returns even if it is never read, for example because the reader of a pipe has
+/// stalled: the thread is then abandoned. Write errors are ignored for the same reason.
+pub(super) fn write_unless_blocked(mut output: impl Write + Send + 'static, text: String) {
+    let (writing, written) = mpsc::channel::<()>();
+    let thread = thread::Builder::new().spawn(move || {
+        let _writing = writing;
+        let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+    });
+    if thread.is_ok() {
+        // Disconnected as soon as it is written.
+        let _ = written.recv_timeout(LAST_WORDS_TIMEOUT);
     }
 }
 

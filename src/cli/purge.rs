@@ -1,29 +1,187 @@
 //! `purge`.
 
-use http::Method;
-use serde_json::Value;
+use std::cell::RefCell;
+use std::io::{self, BufRead, Write};
 
-use super::admin_plane::{AdminPlane, pretty};
-use super::args::PurgeArgs;
+use futures_util::future::join_all;
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::admin_plane::{AdminPlane, block_on, parse, pretty, refusal};
+use super::args::{PurgeArgs, Verbosity};
+use super::arguments::{CALL_ID_FORMAT, call_id, tenant};
 use super::outcome::{Exit, print};
+use super::progress::ProgressLine;
+use crate::admin::{AdminConnection, AdminReply, AskError};
+use crate::domain::{CallId, TenantName};
+use crate::message::HttpVersion;
 
-pub fn run(args: &PurgeArgs) -> Result<(), Exit> {
-    // The path is the scope; the names have no character that it would need to escape.
-    let parts = args.tenant.iter().chain(&args.id);
-    if !parts.clone().all(|part| part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')))
-    {
-        return Err(Exit::Usage("expected a tenant's name and a call's ID".into()));
-    }
-    let (path, what) = match (&args.tenant, &args.id) {
-        (None, _) => ("/api/v1/cache".to_owned(), "every tenant's cache".to_owned()),
-        (Some(tenant), None) => (format!("/api/v1/cache/{tenant}"), format!("the cache of {tenant}")),
-        (Some(tenant), Some(id)) => (format!("/api/v1/cache/{tenant}/{id}"), format!("{id} of {tenant}")),
+/// The maximum number of concurrent requests for a list of calls.
+const PARALLEL: usize = 64;
+/// The ID that means "read IDs from standard input".
+const STANDARD_INPUT: &str = "-";
+
+pub(crate) fn run(args: &PurgeArgs) -> Result<(), Exit> {
+    let Some(tenant) = args.tenant.as_deref().map(tenant).transpose()? else {
+        return purge(args, "/api/v1/cache", "every tenant's cache");
     };
-    let answer = AdminPlane::of(&args.admin)?.api(Method::DELETE, &path)?;
+    if let [one] = args.ids.as_slice()
+        && one == STANDARD_INPUT
+    {
+        return purge_list(args, &tenant, &standard_input()?);
+    }
+    // A single mistyped argument must not purge the rest.
+    let ids: Vec<CallId> = args.ids.iter().map(|id| call_id(id)).collect::<Result<_, _>>()?;
+    match ids.as_slice() {
+        [] => purge(args, &format!("/api/v1/cache/{tenant}"), &format!("the cache of {tenant}")),
+        [id] => purge(args, &path_of(&tenant, id), &format!("{} of {tenant}", id.as_str())),
+        _ => purge_list(args, &tenant, &ids.into_iter().map(ListLine::Call).collect::<Vec<_>>()),
+    }
+}
+
+fn purge(args: &PurgeArgs, path: &str, what: &str) -> Result<(), Exit> {
+    let answer = AdminPlane::of(&args.admin)?.api(&Method::DELETE, path)?;
     if args.admin.json {
         return print(&pretty(&answer));
     }
     let purged = answer.get("purged").and_then(Value::as_u64).unwrap_or(0);
-    let entries = if purged == 1 { "entry" } else { "entries" };
-    print(&format!("purged {what}: {purged} {entries}\n"))
+    match args.verbosity() {
+        Verbosity::Quiet => Ok(()),
+        Verbosity::Normal => print(&format!("purged {what}: {}\n", plural(purged, "entry", "entries"))),
+    }
+}
+
+fn path_of(tenant: &TenantName, id: &CallId) -> String {
+    format!("/api/v1/cache/{tenant}/{}", id.as_str())
+}
+
+/// A line of a list of IDs.
+enum ListLine {
+    Call(CallId),
+    /// Not an ID; the original line.
+    Invalid(String),
+}
+
+fn standard_input() -> Result<Vec<ListLine>, Exit> {
+    let mut listed = Vec::new();
+    for line in io::stdin().lock().lines() {
+        let line = line?;
+        let word = line.trim();
+        match CallId::parse(word.as_bytes()) {
+            _ if word.is_empty() => {}
+            Ok(id) => listed.push(ListLine::Call(id)),
+            Err(_) => listed.push(ListLine::Invalid(word.to_owned())),
+        }
+    }
+    Ok(listed)
+}
+
+/// The results so far.
+struct PurgeReport {
+    entries: u64,
+    calls: u64,
+    /// Each ID with the reason.
+    failed: Vec<(String, String)>,
+    progress: ProgressLine,
+}
+
+fn purge_list(args: &PurgeArgs, tenant: &TenantName, listed: &[ListLine]) -> Result<(), Exit> {
+    let plane = AdminPlane::of(&args.admin)?;
+    let done = PurgeReport {
+        entries: 0,
+        calls: 0,
+        failed: Vec::new(),
+        progress: ProgressLine::new(args.verbosity()),
+    };
+    let done = RefCell::new(done);
+    block_on(async {
+        let mut rest = listed.iter();
+        // The first one alone: it shows whether the gateway is reachable and knows the tenant.
+        let Some(first) = rest.by_ref().find_map(|one| take(one, &done)) else { return Ok(()) };
+        let (connection, asked) =
+            plane.connect(HttpVersion::Http2, &Method::DELETE, &path_of(tenant, first)).await?;
+        if matches!(asked.status, StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            return Err(Exit::failure(refusal(&asked)));
+        }
+        done.borrow_mut().note(first, Ok(asked), listed.len());
+        let rest = RefCell::new(rest);
+        join_all((0..PARALLEL).map(|_| work(connection.fork(), tenant, &rest, &done, listed.len()))).await;
+        Ok(())
+    })?;
+    let mut done = done.into_inner();
+    done.progress.clear();
+    done.report(args, tenant)
+}
+
+/// The next call of a list; an invalid line is noted.
+fn take<'a>(listed: &'a ListLine, done: &RefCell<PurgeReport>) -> Option<&'a CallId> {
+    match listed {
+        ListLine::Call(id) => Some(id),
+        ListLine::Invalid(line) => {
+            let reason = format!("no call ID: expected {CALL_ID_FORMAT}");
+            done.borrow_mut().failed.push((line.clone(), reason));
+            None
+        }
+    }
+}
+
+async fn work(
+    mut connection: AdminConnection<'_>,
+    tenant: &TenantName,
+    rest: &RefCell<std::slice::Iter<'_, ListLine>>,
+    done: &RefCell<PurgeReport>,
+    of: usize,
+) {
+    loop {
+        let Some(listed) = rest.borrow_mut().next() else { return };
+        let Some(id) = take(listed, done) else { continue };
+        let path = path_of(tenant, id);
+        let mut asked = connection.ask(&Method::DELETE, &path).await;
+        if matches!(asked, Err(AskError::NoAnswer)) {
+            // The connection broke. Purging twice does no harm.
+            asked = connection.ask(&Method::DELETE, &path).await;
+        }
+        done.borrow_mut().note(id, asked, of);
+    }
+}
+
+impl PurgeReport {
+    fn note(&mut self, id: &CallId, asked: Result<AdminReply, AskError>, of: usize) {
+        let reason = match asked {
+            Ok(asked) if asked.status == StatusCode::OK => {
+                self.calls += 1;
+                self.entries += parse(&asked).get("purged").and_then(Value::as_u64).unwrap_or(0);
+                None
+            }
+            Ok(asked) => Some(refusal(&asked)),
+            Err(error) => Some(error.to_string()),
+        };
+        self.failed.extend(reason.map(|reason| (id.as_str().to_owned(), reason)));
+        self.progress.show(&format!("purged {} of {of}, {} failed", self.calls, self.failed.len()));
+    }
+
+    fn report(self, args: &PurgeArgs, tenant: &TenantName) -> Result<(), Exit> {
+        let Self { entries, calls, failed, .. } = self;
+        if args.admin.json {
+            let failed: Vec<_> =
+                failed.iter().map(|(id, reason)| json!({ "id": id, "reason": reason })).collect();
+            print(&pretty(&json!({ "purged": entries, "failed": failed })))?;
+        } else {
+            for (id, reason) in &failed {
+                writeln!(io::stderr(), "{id}: {reason}")?;
+            }
+            if args.verbosity() == Verbosity::Normal {
+                let (calls, entries) = (plural(calls, "call", "calls"), plural(entries, "entry", "entries"));
+                print(&format!("purged {calls} of {tenant}: {entries}\n"))?;
+            }
+        }
+        match failed.len() {
+            0 => Ok(()),
+            number => Err(Exit::failure(format!("{number} of the list could not be purged"))),
+        }
+    }
+}
+
+fn plural(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }

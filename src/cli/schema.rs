@@ -2,6 +2,6 @@
 
 use super::outcome::{Exit, print};
 
-pub fn run() -> Result<(), Exit> {
+pub(crate) fn run() -> Result<(), Exit> {
     print(crate::config::SCHEMA)
 }

@@ -3,17 +3,17 @@
 use super::outcome::{Exit, print};
 use crate::domain::TokenHash;
 
-/// 64 characters that a bearer token may have, so that each carries 6 bits.
+/// 64 characters that are valid in a bearer token, so that each encodes 6 bits.
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-pub fn new() -> Result<(), Exit> {
+pub(crate) fn new() -> Result<(), Exit> {
     let token = fresh()?;
     let hex = TokenHash::of(token.as_bytes()).to_hex();
     print(&format!("token: {token}\ntoken_sha256 = [\"{hex}\"]\n"))
 }
 
-/// A token of 256 random bits: 43 characters, the last of which carries four of them.
-pub fn fresh() -> Result<String, Exit> {
+/// A token with 256 random bits: 43 characters, the last of which encodes four of them.
+pub(crate) fn fresh() -> Result<String, Exit> {
     let mut bytes = [0; 33];
     if let Some(random) = bytes.get_mut(..32) {
         getrandom::fill(random).map_err(|error| Exit::failure(format!("no randomness: {error}")))?;

@@ -1,11 +1,11 @@
-//! The memory limit that this process runs under, as the kernel's control groups have it.
+//! The memory limit of this process, read from the kernel's control groups.
 
 use std::fs;
 use std::path::Path;
 
-/// The lowest limit of the process's control group and those around it, in bytes; `None` where
-/// there is none, or no control groups.
-pub fn cgroup_limit() -> Option<u64> {
+/// The lowest limit of the process's control group and its ancestors, in bytes; `None` without a limit or without
+/// control groups.
+pub(crate) fn cgroup_limit() -> Option<u64> {
     limit_below(Path::new("/"))
 }
 
@@ -27,13 +27,13 @@ fn limit_below(root: &Path) -> Option<u64> {
     limits.min()
 }
 
-/// The lowest figure in `file` from the group up to its mount. A container sees its own group as
-/// the mount itself, under a path that isn't there.
+/// The lowest figure in `file` from the group up to its mount. A container sees its own group as the mount, and
+/// the group's path doesn't exist there.
 fn lowest(mount: &Path, group: &str, file: &str) -> Option<u64> {
     let group = mount.join(group.trim_start_matches('/'));
     let inside = group.ancestors().take_while(|folder| folder.starts_with(mount));
     let figures = inside.filter_map(|folder| fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok());
-    // Version 1 says "no limit" with a number near the largest.
+    // Version 1 expresses "no limit" by a number near the largest.
     figures.filter(|limit: &u64| *limit < 1 << 60).min()
 }
 
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn version_2_takes_the_lowest_limit_on_the_way_up() {
+    fn the_lowest_limit_of_the_ancestors_holds_in_version_2() {
         let root = tree(&[
             ("proc/self/cgroup", "0::/pod/app\n"),
             ("sys/fs/cgroup/pod/app/memory.max", "max\n"),
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn version_1_says_no_limit_with_a_huge_number() {
+    fn a_huge_limit_of_version_1_is_none() {
         let limit = "sys/fs/cgroup/memory/app/memory.limit_in_bytes";
         let group = ("proc/self/cgroup", "5:cpu:/app\n4:memory:/app\n");
         assert_eq!(limit_below(tree(&[group, (limit, "9223372036854771712\n")]).path()), None);

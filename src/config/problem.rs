@@ -1,41 +1,40 @@
-//! What is wrong with a configuration, and where: all of it at once, each with file, line, column,
-//! key and what is allowed. Never a value of the file: it may be a secret in the wrong place.
+//! Problems of a configuration: all at once, each with file, line, column, key and what is allowed. Never shows a
+//! value, which may be a secret in the wrong place.
 
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// Where a value came from.
+/// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// These bytes of the file.
+pub enum ValueOrigin {
+    /// A range of bytes of the file.
     File(Range<usize>),
-    /// This environment variable.
+    /// An environment variable.
     Variable(String),
-    /// Nowhere: it is missing.
+    /// Nothing: the value is missing.
     Nowhere,
 }
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Where it stands.
-    pub origin: Origin,
+pub struct ConfigProblem {
+    pub origin: ValueOrigin,
     /// The key, as `cache.ttl` or `tenants[0].name`; empty for the file as a whole.
     pub key: String,
-    /// What is wrong, and what is allowed.
+    /// The mistake, and what is allowed.
     pub message: String,
 }
 
-/// Everything that is wrong with one file; at least one problem.
+/// All problems of one file; at least one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Problems {
     file: PathBuf,
     text: String,
-    list: Vec<Problem>,
+    list: Vec<ConfigProblem>,
 }
 
-/// Shows the problems and not the file's text, which may hold secrets.
+/// Shows the problems without the file's text, which may hold secrets.
 impl fmt::Debug for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.lines()).finish()
@@ -44,42 +43,42 @@ impl fmt::Debug for Problems {
 
 impl Problems {
     /// The problems of `file`, whose text is `text`, in the order of their lines.
-    pub fn new(file: &Path, text: &str, mut list: Vec<Problem>) -> Self {
+    pub fn new(file: &Path, text: &str, mut list: Vec<ConfigProblem>) -> Self {
         list.sort_by_key(|problem| match &problem.origin {
-            Origin::File(span) => (0, span.start),
-            Origin::Variable(_) => (1, 0),
-            Origin::Nowhere => (2, 0),
+            ValueOrigin::File(span) => (0, span.start),
+            ValueOrigin::Variable(_) => (1, 0),
+            ValueOrigin::Nowhere => (2, 0),
         });
         list.dedup();
         Self { file: file.into(), text: text.into(), list }
     }
 
-    /// The problems, in the order of their lines.
-    pub fn list(&self) -> &[Problem] {
+    /// In the order of their lines.
+    pub fn list(&self) -> &[ConfigProblem] {
         &self.list
     }
 
-    /// One line a problem: `FILE:LINE:COLUMN: KEY: MESSAGE`.
+    /// One line per problem: `FILE:LINE:COLUMN: KEY: MESSAGE`.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         self.list.iter().map(|problem| self.line(problem))
     }
 
-    fn line(&self, problem: &Problem) -> String {
+    fn line(&self, problem: &ConfigProblem) -> String {
         let place = match &problem.origin {
-            Origin::File(span) => {
-                let place = Place::of(&self.text, span, &problem.key);
+            ValueOrigin::File(span) => {
+                let place = TextLocation::of(&self.text, span, &problem.key);
                 format!("{}:{}:{}", self.file.display(), place.line, place.column)
             }
-            Origin::Variable(name) => format!("environment variable {name}"),
-            Origin::Nowhere => self.file.display().to_string(),
+            ValueOrigin::Variable(name) => format!("environment variable {name}"),
+            ValueOrigin::Nowhere => self.file.display().to_string(),
         };
         let colon = if problem.key.is_empty() { "" } else { ": " };
         format!("{place}{colon}{}: {}", problem.key, problem.message)
     }
 }
 
-/// The lines of [`Problems::lines`], each followed by its key as it stands in the file and a caret under
-/// the place. Nothing else of the line is shown: it could be a secret.
+/// The lines of [`Problems::lines`], each followed by its key as written in the file and carets under the place.
+/// The rest of the line is hidden: it could be a secret.
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, problem) in self.list.iter().enumerate() {
@@ -87,8 +86,8 @@ impl fmt::Display for Problems {
                 writeln!(f)?;
             }
             write!(f, "{}", self.line(problem))?;
-            if let Origin::File(span) = &problem.origin {
-                Place::of(&self.text, span, &problem.key).draw(f)?;
+            if let ValueOrigin::File(span) = &problem.origin {
+                TextLocation::of(&self.text, span, &problem.key).draw(f)?;
             }
         }
         Ok(())
@@ -97,18 +96,18 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// A span of the file as people count: lines and columns from 1.
-struct Place<'a> {
+/// A location in the file: line and column, from 1.
+struct TextLocation<'a> {
     line: usize,
     column: usize,
-    /// The start of the line as far as it is a key.
+    /// The beginning of the line, as far as it is a key.
     shown: &'a str,
-    /// What stands for the rest.
+    /// Shown in place of the rest.
     hidden: &'static str,
     width: usize,
 }
 
-impl<'a> Place<'a> {
+impl<'a> TextLocation<'a> {
     /// The place of a problem with `key`.
     fn of(text: &'a str, span: &Range<usize>, key: &str) -> Self {
         let before = text.get(..span.start).unwrap_or(text);
@@ -119,7 +118,7 @@ impl<'a> Place<'a> {
         let (shown, hidden) = match indent.split_once('=') {
             Some((key, _)) => (key.trim_end(), " = …"),
             None if is_header(line) => (line.trim_end(), ""),
-            // What is wrong is the key itself.
+            // The key itself is the problem.
             None if !spanned.is_empty() && key.rsplit('.').next() == Some(spanned) => {
                 (text.get(line_start..span.end).unwrap_or_default(), "")
             }
@@ -145,7 +144,7 @@ impl<'a> Place<'a> {
     }
 }
 
-/// The characters of a key without quotes.
+/// Whether a key without quotes may have this character.
 const fn is_bare(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-')
 }
@@ -168,8 +167,8 @@ mod tests {
     fn a_problem_names_file_line_column_and_key_and_hides_the_value() {
         let text = "[cache]\nttl = \"hunter2\"\n";
         let at = text.find("\"hunter2\"").unwrap();
-        let problem = Problem {
-            origin: Origin::File(at..at + 9),
+        let problem = ConfigProblem {
+            origin: ValueOrigin::File(at..at + 9),
             key: "cache.ttl".into(),
             message: "expected a duration".into(),
         };
@@ -181,11 +180,11 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_a_line_is_shown_but_a_key() {
+    fn only_the_key_of_a_line_is_shown() {
         let shown = |text: &str, at: &str, key: &str| {
             let start = text.find(at).unwrap();
-            let problem = Problem {
-                origin: Origin::File(start..start + at.len()),
+            let problem = ConfigProblem {
+                origin: ValueOrigin::File(start..start + at.len()),
                 key: key.into(),
                 message: "bad".into(),
             };
@@ -207,15 +206,16 @@ mod tests {
 
     #[test]
     fn problems_come_in_the_order_of_their_lines() {
-        let problem = |origin: Origin, key: &str| Problem { origin, key: key.into(), message: "bad".into() };
+        let problem =
+            |origin: ValueOrigin, key: &str| ConfigProblem { origin, key: key.into(), message: "bad".into() };
         let problems = Problems::new(
             Path::new("g.toml"),
             "a\nb\nc",
             vec![
-                problem(Origin::Nowhere, "missing"),
-                problem(Origin::File(4..5), "c"),
-                problem(Origin::Variable("X".into()), "x"),
-                problem(Origin::File(0..1), "a"),
+                problem(ValueOrigin::Nowhere, "missing"),
+                problem(ValueOrigin::File(4..5), "c"),
+                problem(ValueOrigin::Variable("X".into()), "x"),
+                problem(ValueOrigin::File(0..1), "a"),
             ],
         );
         let lines: Vec<_> = problems.lines().collect();

@@ -6,15 +6,14 @@ use std::fmt;
 use http::{HeaderValue, Uri};
 use hyper_util::client::proxy::matcher::Matcher;
 
-use super::settings::BaseUrl;
+use super::base_url::BaseUrl;
 
-/// An HTTP proxy that is asked to `CONNECT`: it sees the upstream's name and sealed bytes.
+/// An HTTP proxy that is asked to `CONNECT`: it sees the upstream's name and encrypted bytes.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Proxy {
-    /// Where it is.
-    pub uri: Uri,
+pub(crate) struct Proxy {
+    pub(crate) uri: Uri,
     /// `Proxy-Authorization`, if its URL has credentials.
-    pub authorization: Option<HeaderValue>,
+    pub(crate) authorization: Option<HeaderValue>,
 }
 
 /// Shows no credentials.
@@ -24,35 +23,68 @@ impl fmt::Debug for Proxy {
     }
 }
 
+/// The variable is set to something that isn't an HTTP proxy.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct InvalidProxy {
+    pub(crate) variable: String,
+}
+
 impl Proxy {
-    /// The proxy for an `https` upstream; none for a plain one.
-    pub fn for_upstream(
+    /// The proxy for an `https` upstream; a plaintext one has none. The variables are read only where they apply: the
+    /// environment may have been set for other programs.
+    pub(crate) fn for_upstream(
         upstream: &BaseUrl,
         variables: &BTreeMap<String, String>,
-    ) -> Result<Option<Self>, String> {
-        let value = |name: &str| variables.get(name).or_else(|| variables.get(&name.to_ascii_lowercase()));
-        let Some(proxy) = value("HTTPS_PROXY").filter(|proxy| !proxy.is_empty()) else { return Ok(None) };
+    ) -> Result<Option<Self>, InvalidProxy> {
+        let set = |name: &str| {
+            let names = [name.to_owned(), name.to_ascii_lowercase()];
+            names.into_iter().find_map(|name| Some((variables.get(&name)?, name)))
+        };
+        let Some((proxy, variable)) = set("HTTPS_PROXY").filter(|(proxy, _)| !proxy.is_empty()) else {
+            return Ok(None);
+        };
         let target = upstream.to_string().parse::<Uri>().ok().filter(|_| !upstream.is_plaintext());
         let Some(target) = target else { return Ok(None) };
-        let all = Matcher::builder().https(proxy.clone()).build();
-        let is_http = |uri: &Uri| uri.scheme_str() == Some("http");
-        if !all.intercept(&target).is_some_and(|intercept| is_http(intercept.uri())) {
-            return Err("expected the URL of an HTTP proxy such as \"http://proxy.internal:3128\"".into());
+        let exempt = set("NO_PROXY").map(|(exempt, _)| hosts_for_port(exempt, upstream.port()));
+        let matcher = Matcher::builder().no(exempt.unwrap_or_default());
+        // Whether the upstream is exempt doesn't depend on the proxy.
+        if matcher.https(EXAMPLE).build().intercept(&target).is_none() {
+            return Ok(None);
         }
-        let except = value("NO_PROXY").cloned().unwrap_or_default();
-        let matcher = Matcher::builder().https(proxy.clone()).no(except).build();
-        Ok(matcher.intercept(&target).map(|intercept| Self {
-            uri: intercept.uri().clone(),
-            authorization: intercept.basic_auth().cloned(),
-        }))
+        match Matcher::builder().https(proxy.clone()).build().intercept(&target) {
+            Some(intercept) if intercept.uri().scheme_str() == Some("http") => Ok(Some(Self {
+                uri: intercept.uri().clone(),
+                authorization: intercept.basic_auth().cloned(),
+            })),
+            Some(_) | None => Err(InvalidProxy { variable }),
+        }
     }
+}
+
+/// A valid proxy.
+const EXAMPLE: &str = "http://proxy.internal:3128";
+
+/// The hosts of `NO_PROXY` that are exempt at this port: `host:port` applies to one port, `host` to all.
+fn hosts_for_port(exempt: &str, port: u16) -> String {
+    let host = |entry: &str| {
+        let entry = entry.trim();
+        match entry.rsplit_once(':') {
+            // More than one colon without brackets is an IPv6 address without a port.
+            Some((host, named)) if !host.contains(':') || host.ends_with(']') => {
+                let bare = host.trim_start_matches('[').trim_end_matches(']');
+                (named.parse() == Ok(port)).then(|| bare.to_owned())
+            }
+            Some(_) | None => Some(entry.trim_start_matches('[').trim_end_matches(']').to_owned()),
+        }
+    };
+    exempt.split(',').filter_map(host).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn proxy(url: &str, variables: &[(&str, &str)]) -> Result<Option<Proxy>, String> {
+    fn proxy(url: &str, variables: &[(&str, &str)]) -> Result<Option<Proxy>, InvalidProxy> {
         let variables = variables.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
         Proxy::for_upstream(&BaseUrl::parse(url).unwrap(), &variables)
     }
@@ -71,17 +103,41 @@ mod tests {
     }
 
     #[test]
-    fn no_proxy_names_exceptions() {
-        for except in ["api.credira.com", ".credira.com", "credira.com", "*", "other, api.credira.com"] {
-            assert_eq!(
-                proxy(UPSTREAM, &[("HTTPS_PROXY", "http://p:1"), ("NO_PROXY", except)]),
-                Ok(None),
-                "{except}"
-            );
+    fn no_proxy_exempts_hosts_domains_and_hosts_at_a_port() {
+        let is_exempt = |url: &str, exempt: &str| {
+            proxy(url, &[("HTTPS_PROXY", "http://p:1"), ("NO_PROXY", exempt)]).unwrap().is_none()
+        };
+        for exempt in [
+            "api.credira.com",
+            ".credira.com",
+            "credira.com",
+            "*",
+            "other, api.credira.com",
+            "api.credira.com:443",
+            ".credira.com:443",
+            "other:1, api.credira.com:443 ",
+        ] {
+            assert!(is_exempt(UPSTREAM, exempt), "{exempt}");
         }
-        assert!(
-            proxy(UPSTREAM, &[("HTTPS_PROXY", "http://p:1"), ("no_proxy", "example.org")]).unwrap().is_some()
-        );
+        for exempt in ["", "example.org", "api.credira.com:8443", "api.credira.com:", "credira.com:80"] {
+            assert!(!is_exempt(UPSTREAM, exempt), "{exempt}");
+        }
+        assert!(is_exempt("https://upstream.test:8443", "upstream.test:8443"));
+        assert!(!is_exempt("https://upstream.test:8443", "upstream.test:443"));
+        for exempt in ["::1", "[::1]", "[::1]:8443", "::/0"] {
+            assert!(is_exempt("https://[::1]:8443", exempt), "{exempt}");
+        }
+        assert!(!is_exempt("https://[::1]:8443", "[::1]:443"));
+        assert!(is_exempt("https://10.1.2.3:8443", "10.0.0.0/8"));
+    }
+
+    #[test]
+    fn an_invalid_proxy_does_not_matter_where_the_upstream_is_exempt() {
+        let odd = ("HTTPS_PROXY", "socks5://p:1");
+        for exempt in ["api.credira.com", "api.credira.com:443"] {
+            assert_eq!(proxy(UPSTREAM, &[odd, ("NO_PROXY", exempt)]), Ok(None));
+        }
+        assert_eq!(proxy("http://127.0.0.1:1", &[odd]), Ok(None));
     }
 
     #[test]
@@ -92,9 +148,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_http_proxy_is_refused() {
+    fn a_proxy_that_speaks_no_http_is_refused_under_the_name_of_its_variable() {
         for odd in ["socks5://p:1", "https://p:1", "::"] {
-            assert!(proxy(UPSTREAM, &[("HTTPS_PROXY", odd)]).is_err(), "{odd}");
+            for variable in ["HTTPS_PROXY", "https_proxy"] {
+                let refused = proxy(UPSTREAM, &[(variable, odd)]);
+                assert_eq!(refused, Err(InvalidProxy { variable: variable.into() }), "{odd}");
+            }
         }
     }
 }

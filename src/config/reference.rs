@@ -1,29 +1,23 @@
-//! `docs/configuration.md`, made from the schema: what each key is, and what may be written there.
+//! Generates `docs/configuration.md` from the schema: each key with its meaning and what it may hold.
 
 use serde_json::Value;
 
-use super::SCHEMA;
-use super::restart::fixed_keys;
+use super::schema::SCHEMA;
+use super::sections::{NAMES, restart_keys};
 
-/// What stands before the tables.
+/// The text above the tables.
 const INTRODUCTION: &str = include_str!("reference.md");
 
-/// The order of keys is that of the example.
+/// The keys are in its order.
 const EXAMPLE: &str = include_str!("../../config/gateway.toml");
 
-/// The sections, in the order of the example.
-const SECTIONS: [&str; 9] =
-    ["listen", "admin", "upstream", "cache", "limits", "log", "shutdown", "reload", "tenants"];
-
-/// The whole page.
 fn reference() -> String {
     let schema: Value = serde_json::from_str(SCHEMA).unwrap();
     let reference = Reference { schema: &schema };
     let properties = schema["properties"].as_object().unwrap();
-    assert_eq!(properties.len(), SECTIONS.len(), "a section is missing");
     let mut page = INTRODUCTION.to_owned();
-    for name in SECTIONS {
-        let section = &properties[name];
+    for &name in NAMES {
+        let section = reference.resolved(&properties[name]);
         match section["items"].as_object() {
             Some(_) => {
                 let heading = format!("`[[{name}]]`");
@@ -47,7 +41,7 @@ struct Reference<'a> {
 }
 
 impl<'a> Reference<'a> {
-    /// What a schema refers to, or itself.
+    /// The definition that a schema refers to, or the schema itself.
     fn resolved(&self, schema: &'a Value) -> &'a Value {
         let optional = schema["anyOf"].as_array().filter(|any| any.len() == 2 && any[1]["type"] == "null");
         let schema = optional.map_or(schema, |any| &any[0]);
@@ -138,7 +132,7 @@ impl<'a> Reference<'a> {
             };
             format!("<br>`{variable}{inner}`")
         });
-        let reload = if fixed_keys().contains(&path) { "restart" } else { "applies" };
+        let reload = if restart_keys().contains(&path) { "restart" } else { "applies" };
         format!(
             "| `{name}`{} | {} | {} | {reload} | {} |\n",
             variable.unwrap_or_default(),
@@ -152,11 +146,11 @@ impl<'a> Reference<'a> {
     fn meaning(&self, schema: &'a Value) -> String {
         let choices = self.resolved(schema)["oneOf"].as_array().into_iter().flatten();
         let choices = choices.filter(|choice| choice["const"].is_string());
-        let told = choices.map(|choice| format!(" `{}`: {}", choice["const"], text(choice)));
-        text(schema) + &told.collect::<String>()
+        let described = choices.map(|choice| format!(" `{}`: {}", choice["const"], text(choice)));
+        text(schema) + &described.collect::<String>()
     }
 
-    /// What may be written.
+    /// The values that the key accepts.
     fn value(&self, schema: &'a Value) -> String {
         let kind = |name: &str| format!("[{name}](#kinds-of-values)");
         match self.name(schema) {
@@ -210,17 +204,17 @@ fn text(schema: &Value) -> String {
         .replace('|', "\\|")
 }
 
-/// `UPDATE=1 cargo test --lib reference` writes the page anew.
+/// `UPDATE=1 cargo test --lib config::reference` regenerates the page.
 #[test]
-fn the_page_on_the_configuration_is_made_from_the_schema() {
+fn the_page_on_the_configuration_is_generated_from_the_schema() {
     let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
-    let made = reference();
+    let generated = reference();
     if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&page, &made).unwrap();
+        std::fs::write(&page, &generated).unwrap();
     }
     let kept = std::fs::read_to_string(&page).unwrap_or_default();
     assert!(
-        kept == made,
-        "docs/configuration.md differs; UPDATE=1 cargo test --lib reference writes it anew"
+        kept == generated,
+        "docs/configuration.md differs; UPDATE=1 cargo test --lib config::reference regenerates it"
     );
 }

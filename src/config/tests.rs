@@ -1,3 +1,8 @@
+use schemars::Schema;
+use schemars::transform::{RecursiveTransform, Transform};
+
+use super::schema_node::{SchemaNode, join};
+use super::sections::RawConfig;
 use super::*;
 
 const HEX: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -8,6 +13,9 @@ fn tenant(name: &str) -> String {
         "[[tenants]]\nname = \"{name}\"\ntoken_sha256 = [\"{hex}\"]\nupstream_key = {{ value = \"k\" }}\n"
     )
 }
+
+mod missing;
+mod risks;
 
 fn load_with(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, Vec<String>> {
     let variables = variables.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
@@ -27,7 +35,7 @@ fn problems(text: &str) -> Vec<String> {
 fn the_smallest_file_is_one_tenant() {
     let settings = settings(&tenant("a"));
     assert_eq!(settings.listen.addresses, ["127.0.0.1:8080".parse().unwrap()]);
-    assert_eq!(settings.admin.address, Some("127.0.0.1:9090".parse().unwrap()));
+    assert_eq!(settings.admin.addresses, ["127.0.0.1:9090".parse().unwrap()]);
     assert_eq!(settings.upstream.base_url.to_string(), "https://api.credira.com");
     assert_eq!(settings.tenants.len(), 1);
     assert_eq!(settings.tenants[0].cache_max_bytes, 64 << 20);
@@ -41,8 +49,8 @@ fn every_problem_is_reported_at_once_with_its_place() {
         problems(text),
         [
             "g.toml:2:1: cache.tll: unknown key; did you mean `ttl`?",
-            "g.toml:3:7: cache.ttl: expected a duration such as \"30s\", \"10m\" or \"24h\"",
-            "g.toml:4:14: cache.settle_ttl: expected a duration such as \"30s\", \"10m\" or \"24h\"",
+            "g.toml:3:7: cache.ttl: expected a duration such as \"250ms\", \"30s\", \"10m\", \"24h\" or \"7d\", at most ten years",
+            "g.toml:4:14: cache.settle_ttl: expected a duration such as \"250ms\", \"30s\", \"10m\", \"24h\" or \"7d\", at most ten years",
             "g.toml:6:17: limits.max_in_flight: expected a whole number from 1 to 1000000",
             "g.toml:7:22: limits.rate_limit_headers: expected one of \"always\", \"on-refusal\", \"off\"",
             "g.toml:8:1: tenants[0]: expected at least one token: token_sha256 or tokens",
@@ -52,7 +60,7 @@ fn every_problem_is_reported_at_once_with_its_place() {
 }
 
 #[test]
-fn a_misspelt_key_does_not_hide_what_is_wrong_elsewhere() {
+fn a_misspelt_key_does_not_hide_problems_elsewhere() {
     let text = format!(
         "[cache]\ntll = \"1h\"\n[upstream]\nbase_url = \"ftp://x\"\n[[tenants]]\nnmae = \"x\"\n{}{}",
         tenant("b"),
@@ -75,7 +83,7 @@ fn a_misspelt_key_does_not_hide_what_is_wrong_elsewhere() {
 }
 
 #[test]
-fn what_is_wrong_in_an_entry_does_not_hide_the_rest_of_it() {
+fn a_problem_in_an_entry_does_not_hide_the_rest_of_it() {
     let text = "[admin]\nhosts = [5, \"a b\"]\n[cache]\ncacheable_statuses = [\"completed\", 7]\n\
                 [[tenants]]\nname = \"A\"\ntoken_sha256 = [\"12\", 5]\nupstream_key = \"hunter2\"\n\
                 [[tenants]]\ntokens = [\n\"hunter2\",\n]\nrate_limit = {}\n";
@@ -104,7 +112,7 @@ fn what_is_wrong_in_an_entry_does_not_hide_the_rest_of_it() {
 }
 
 #[test]
-fn what_a_schema_cannot_say_is_reported_at_once_too() {
+fn problems_beyond_the_schema_are_reported_at_once_too() {
     let text = format!(
         "[listen]\naddress = \"nowhere\"\n[upstream]\nbase_url = \"http://api.credira.com/v1\"\ntotal_timeout = \"0s\"\n\
          [[tenants]]\nname = \"A b\"\ntoken_sha256 = [\"12\"]\nupstream_key = {{ env = \"NO_SUCH\" }}\n\
@@ -122,8 +130,8 @@ fn what_a_schema_cannot_say_is_reported_at_once_too() {
         ("tenants[0].token_sha256[0]", "64 hexadecimal digits"),
         ("tenants[0].upstream_key", "the environment variable NO_SUCH is not set"),
         ("tenants[1].rate_limit", "either per_second or per_minute"),
-        ("tenants[2]", "is tenants[1]'s, too"),
-        ("tenants[2].name", "tenants[1] has this name already"),
+        ("tenants[2]", "already assigned to tenants[1]"),
+        ("tenants[2].name", "already the name of tenants[1]"),
         ("tenants[2].upstream_limit", "expected a rate above 0"),
     ];
     assert_eq!(found.len(), expected.len(), "{found:#?}");
@@ -134,7 +142,7 @@ fn what_a_schema_cannot_say_is_reported_at_once_too() {
 }
 
 #[test]
-fn plaintext_off_loopback_needs_a_word() {
+fn plaintext_to_another_machine_must_be_allowed() {
     let with = |upstream: &str| load_with(&format!("[upstream]\n{upstream}\n{}", tenant("a")), &[]);
     assert!(with("base_url = \"http://api.credira.com\"").unwrap_err()[0].contains("allow_plaintext"));
     assert!(with("base_url = \"http://api.credira.com\"\nallow_plaintext = true").is_ok());
@@ -176,7 +184,7 @@ fn a_token_and_its_digest_are_the_same_token() {
         "[[tenants]]\nname = \"a\"\ntokens = [{{ value = \"{token}\" }}]\nupstream_key = {{ value = \"k\" }}\n\
          [[tenants]]\nname = \"b\"\ntoken_sha256 = [\"{hex}\"]\nupstream_key = {{ value = \"k\" }}\n"
     );
-    assert!(problems(&text)[0].contains("a token names one tenant"));
+    assert!(problems(&text)[0].contains("tokens must be unique across tenants"));
 }
 
 #[test]
@@ -200,7 +208,7 @@ fn the_environment_overrides_every_scalar() {
     assert_eq!(settings.upstream.max_connections, 7);
     assert!(settings.upstream.allow_plaintext);
     assert_eq!(settings.listen.addresses, ["127.0.0.1:0".parse().unwrap()]);
-    assert_eq!(settings.admin.address, None);
+    assert_eq!(settings.admin.addresses, []);
     assert_eq!(settings.log.access, AccessLog::Off);
     assert_eq!(settings.tenants[0].cache_max_bytes, 1 << 20);
     let rate = settings.tenants[0].rate_limit.unwrap();
@@ -208,7 +216,7 @@ fn the_environment_overrides_every_scalar() {
 }
 
 #[test]
-fn the_environment_overrides_where_a_secret_is_kept() {
+fn the_environment_overrides_the_source_of_a_secret() {
     let file = "[[tenants]]\nname = \"a\"\ntoken_sha256 = [\"".to_owned()
         + HEX
         + "\"]\nupstream_key = { env = \"NOT_THERE\" }\n";
@@ -219,7 +227,7 @@ fn the_environment_overrides_where_a_secret_is_kept() {
 }
 
 #[test]
-fn an_override_that_fits_nothing_is_a_problem_that_names_the_variable() {
+fn an_override_of_no_key_is_a_problem_that_names_the_variable() {
     let found = load_with(
         &tenant("a"),
         &[
@@ -246,67 +254,80 @@ fn syntax_errors_say_where() {
 }
 
 #[test]
-fn inline_secrets_are_warned_of() {
-    let warnings = load_with(&tenant("a"), &[]).unwrap().warnings;
-    assert!(
-        warnings[0].starts_with("tenants[0].upstream_key: the secret stands in the file itself"),
-        "{warnings:?}"
-    );
-}
-
-#[test]
-fn caches_beyond_the_memory_limit_are_warned_of() {
-    let settings = settings(&(tenant("a") + &tenant("b")));
-    let warning = memory_warning(&settings, Some(100 << 20)).unwrap();
-    assert!(warning.contains("128MiB together") && warning.contains("100MiB"), "{warning}");
-    assert_eq!(memory_warning(&settings, Some(128 << 20)), None);
-    assert_eq!(memory_warning(&settings, None), None);
-}
-
-#[test]
 fn the_effective_configuration_shows_no_secret_and_reads_as_toml() {
     let text = format!(
         "[[tenants]]\nname = \"a\"\ntoken_sha256 = [\"{HEX}\"]\nupstream_key = {{ value = \"hunter2\" }}\n\
          tokens = [{{ value = \"hunter2-hunter2-hunter2-hunter2-hunter2\" }}]\n\
          rate_limit = {{ per_minute = 30, burst = 2 }}\n"
     );
-    let shown = Shown::of(&settings(&text)).to_toml();
+    let shown = EffectiveConfig::of(&settings(&text)).to_toml();
     assert!(!shown.contains("hunter2") && !shown.contains(HEX), "{shown}");
     let parsed: toml::Table = shown.parse().unwrap();
     assert_eq!(parsed["cache"]["ttl"].as_str(), Some("24h"));
     assert_eq!(parsed["tenants"][0]["rate_limit"]["per_second"].as_float(), Some(0.5));
 }
 
+/// `UPDATE=1 cargo test --lib schema` regenerates the file.
+#[test]
+fn the_schema_is_generated_from_the_types() {
+    // The defaults of whole tables repeat those of their keys.
+    let drop_table_defaults = |schema: &mut Schema| {
+        if schema.get("default").is_some_and(serde_json::Value::is_object) {
+            schema.remove("default");
+        }
+    };
+    let mut schema = schemars::schema_for!(RawConfig);
+    RecursiveTransform(drop_table_defaults).transform(&mut schema);
+    schema.insert("$comment".into(), "Generated by `credira-gateway schema`.".into());
+    let generated = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+    if std::env::var_os("UPDATE").is_some() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/config/gateway.schema.json");
+        std::fs::write(file, &generated).unwrap();
+    }
+    assert!(
+        SCHEMA == generated,
+        "config/gateway.schema.json differs; UPDATE=1 cargo test --lib schema regenerates it"
+    );
+}
+
+/// Keys that the tests of every key leave out: files that this machine hasn't, and a second way to write a rate.
+fn is_optional(key: &str) -> bool {
+    key.ends_with("per_minute") || key.contains(".tls") || key == "upstream.ca_file"
+}
+
 /// Every key of the schema as a path, list entries as `[]`.
 fn schema_keys() -> Vec<String> {
-    fn walk(shape: &Shape, path: &str, keys: &mut Vec<String>) {
-        match shape {
-            Shape::Table(table) => {
+    fn walk(node: &SchemaNode, path: &str, keys: &mut Vec<String>) {
+        match node {
+            SchemaNode::Table(table) => {
                 for (name, inner, _) in &table.keys {
-                    walk(inner, &shape::join(path, name), keys);
+                    walk(inner, &join(path, name), keys);
                 }
             }
-            Shape::List(items) if matches!(**items, Shape::Table(_)) => {
+            SchemaNode::List(items) if matches!(**items, SchemaNode::Table(_)) => {
                 walk(items, &format!("{path}[]"), keys)
             }
             _ => keys.push(path.to_owned()),
         }
     }
     let mut keys = Vec::new();
-    walk(&Shape::of_config(), "", &mut keys);
+    walk(&SchemaNode::of_config(), "", &mut keys);
     keys
 }
 
 #[test]
 fn the_effective_configuration_shows_every_key() {
-    let text = "[admin]\ntoken = { value = \"0123456789abcdef0123456789abcdef\" }\n".to_owned()
+    let text = "[admin]\ntoken = { value = \"0123456789abcdef0123456789abcdef\" }\n\
+                refresh_token = { value = \"fedcba9876543210fedcba9876543210\" }\n\
+                [disk]\npath = \"/level\"\nkey = { value = \"0123456789abcdef0123456789abcdef\" }\n"
+        .to_owned()
         + &tenant("a")
         + "upstream_key_next = { value = \"n\" }\nrate_limit = { per_second = 1 }\n\
-           upstream_limit = { per_second = 1 }\n";
-    let shown: toml::Table = Shown::of(&settings(&text)).to_toml().parse().unwrap();
+           upstream_limit = { per_second = 1 }\n\
+           [[passthrough]]\nmethod = \"POST\"\npath = \"/v1/calls\"\nquery = [\"a\"]\ntenants = [\"a\"]\n";
+    let shown: toml::Table = EffectiveConfig::of(&settings(&text)).to_toml().parse().unwrap();
     for key in schema_keys() {
-        // Rates are shown per second, however they are written.
-        if key.ends_with("per_minute") || key.starts_with("listen.tls") || key == "upstream.ca_file" {
+        if is_optional(&key) {
             continue;
         }
         let mut value = &toml::Value::Table(shown.clone());
@@ -319,14 +340,14 @@ fn the_effective_configuration_shows_every_key() {
     }
 }
 
-/// The example with its commented-out keys turned on, as a reader would.
+/// The example with its commented-out keys uncommented.
 fn uncommented(text: &str) -> String {
     let key = |line: &str| {
         let rest = line.strip_prefix("# ")?;
         let name = rest.split(" =").next()?;
         let plain = !name.is_empty()
             && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit());
-        (plain && rest.contains(" = ")).then(|| rest.to_owned())
+        (rest.starts_with("[[") || (plain && rest.contains(" = "))).then(|| rest.to_owned())
     };
     text.lines().map(|line| key(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
 }
@@ -342,14 +363,14 @@ fn the_example_documents_every_key_with_its_default() {
     let example_settings = load(example.into());
     let mut defaults = settings(&tenant("a"));
     defaults.tenants.clone_from(&example_settings.tenants);
-    assert_eq!(Shown::of(&example_settings).to_toml(), Shown::of(&defaults).to_toml());
+    assert_eq!(EffectiveConfig::of(&example_settings).to_toml(), EffectiveConfig::of(&defaults).to_toml());
 
     let everything: toml::Table = uncommented(example).parse().unwrap();
-    // The files that it names are not on this machine, so only its keys and kinds of values are checked.
-    let shaped = shaped(Path::new("g.toml"), uncommented(example), &variables).unwrap();
-    assert!(shaped.problems.is_empty(), "{:?}", shaped.problems);
+    // The files that it names don't exist here, so only its keys and kinds of values are checked.
+    let parsed = parse(Path::new("g.toml"), uncommented(example), &variables).unwrap();
+    assert!(parsed.problems.is_empty(), "{:?}", parsed.problems);
     for key in schema_keys() {
-        if key.ends_with("per_minute") || key.starts_with("listen.tls") || key == "upstream.ca_file" {
+        if is_optional(&key) {
             continue;
         }
         let mut value = &toml::Value::Table(everything.clone());
@@ -371,12 +392,12 @@ fn the_minimal_example_loads() {
 }
 
 #[test]
-fn listeners_that_cannot_be_are_found() {
+fn listeners_that_cannot_be_bound_are_problems() {
     let long = format!("unix:/{}", "x".repeat(107));
     for (lines, expected) in [
         (
             "[listen]\naddress = [\"127.0.0.1:80\", \"127.0.0.1:80\"]\n",
-            "listen.address: expected each address once",
+            "listen.address: two of these addresses cannot be bound together",
         ),
         ("[listen]\naddress = \"127.0.0.1:9090\"\n", "admin.address: expected another address than"),
         (&format!("[listen]\naddress = \"{long}\"\n"), "listen.address: expected an address such as"),
@@ -391,7 +412,7 @@ fn listeners_that_cannot_be_are_found() {
 }
 
 #[test]
-fn the_files_to_be_watched_are_as_the_file_names_them() {
+fn the_files_to_be_watched_start_at_the_folder_of_the_configuration() {
     let folder = tempfile::tempdir().unwrap();
     let certified = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
     std::fs::write(folder.path().join("ca.pem"), certified.cert.pem()).unwrap();

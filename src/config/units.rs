@@ -11,49 +11,52 @@ use jiff::fmt::friendly::{Designator, Spacing, SpanPrinter};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// The longest duration a key takes: ten years, far from any clock's overflow.
+/// The longest duration of any key: ten years, far from the overflow of any clock.
 const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
-/// A duration in the configuration: whole numbers with the units `h`, `m`, `s`, `ms`.
+/// A duration in the configuration: whole numbers with the units `d`, `h`, `m`, `s`, `ms`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Span(Duration);
+pub(crate) struct Span(Duration);
 
 /// A size in the configuration: bytes, with the units `KiB`, `MiB`, `GiB` (or `kB`, `MB`, `GB`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Size(u64);
+pub(crate) struct Size(u64);
 
-/// What a duration or size should have looked like.
+/// The accepted forms, for a text that is no duration or size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Expected(pub &'static str);
+pub(crate) struct Expected(pub(crate) &'static str);
 
 impl Span {
-    /// What is allowed, for messages.
-    pub const EXPECTED: Expected = Expected("a duration such as \"30s\", \"10m\" or \"24h\"");
+    /// The accepted forms, for messages.
+    pub(crate) const EXPECTED: Expected =
+        Expected("a duration such as \"250ms\", \"30s\", \"10m\", \"24h\" or \"7d\", at most ten years");
 
-    /// A duration of whole seconds.
-    pub const fn seconds(seconds: u64) -> Self {
+    pub(crate) const fn seconds(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
     }
 
-    /// The duration.
-    pub const fn get(self) -> Duration {
+    pub(crate) const fn get(self) -> Duration {
         self.0
     }
 }
 
 impl Size {
-    /// What is allowed, for messages.
-    pub const EXPECTED: Expected = Expected("a size such as \"64KiB\", \"256MiB\" or \"1GiB\"");
+    /// The accepted forms, for messages.
+    pub(crate) const EXPECTED: Expected =
+        Expected("a size with a unit such as \"512B\", \"64KiB\", \"256MiB\" or \"1GiB\"");
 
-    /// A size of whole kibibytes.
-    pub const fn kib(kib: u64) -> Self {
+    pub(crate) const fn kib(kib: u64) -> Self {
         Self(kib << 10)
     }
 
-    /// The size in bytes.
-    pub const fn bytes(self) -> u64 {
+    pub(crate) const fn bytes(self) -> u64 {
         self.0
     }
+}
+
+/// The `u32` that a count was read from.
+pub(crate) fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 impl From<Duration> for Span {
@@ -68,23 +71,50 @@ impl From<u64> for Size {
     }
 }
 
+impl From<usize> for Size {
+    fn from(bytes: usize) -> Self {
+        Self(bytes as u64)
+    }
+}
+
 impl FromStr for Span {
     type Err = Expected;
 
     fn from_str(text: &str) -> Result<Self, Expected> {
-        // "P1D" is jiff's other language; a bare number has no unit; "ago" would be negative.
-        let plain = text.starts_with(|c: char| c.is_ascii_digit()) && !text.ends_with("ago");
-        let parsed = text.parse::<SignedDuration>().ok().filter(|_| plain).ok_or(Self::EXPECTED)?;
-        let duration = Duration::try_from(parsed).map_err(|_| Self::EXPECTED)?;
+        // "P1D" is jiff's other notation; a bare number has no unit; "ago" would be negative.
+        let is_plain = text.starts_with(|c: char| c.is_ascii_digit()) && !text.ends_with("ago");
+        let (days, rest) = split_days(text).filter(|_| is_plain).ok_or(Self::EXPECTED)?;
+        let rest = match rest {
+            "" => Duration::ZERO,
+            rest => {
+                let parsed = rest.parse::<SignedDuration>().map_err(|_| Self::EXPECTED)?;
+                Duration::try_from(parsed).map_err(|_| Self::EXPECTED)?
+            }
+        };
+        let duration = days.checked_add(rest).ok_or(Self::EXPECTED)?;
         if duration > LONGEST { Err(Self::EXPECTED) } else { Ok(Self(duration)) }
     }
+}
+
+/// The leading days, which jiff would treat as calendar days of unknown length, and the rest. `None` for a number of
+/// days that is out of range.
+fn split_days(text: &str) -> Option<(Duration, &str)> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits)?;
+    let Some(rest) = unit.trim_start().strip_prefix('d') else { return Some((Duration::ZERO, text)) };
+    let rest = ["ays", "ay"].iter().find_map(|name| rest.strip_prefix(name)).unwrap_or(rest);
+    let hours = number.parse::<u64>().ok()?.checked_mul(24)?;
+    Some((Duration::from_secs(hours.checked_mul(3600)?), rest.trim_start_matches([',', ' '])))
 }
 
 impl FromStr for Size {
     type Err = Expected;
 
     fn from_str(text: &str) -> Result<Self, Expected> {
-        text.parse::<ByteSize>().map(|size| Self(size.as_u64())).map_err(|_| Self::EXPECTED)
+        // A bare number could be bytes as well as mebibytes.
+        let has_unit = text.ends_with(|c: char| c.is_ascii_alphabetic());
+        let size = text.parse::<ByteSize>().ok().filter(|_| has_unit);
+        size.map(|size| Self(size.as_u64())).ok_or(Self::EXPECTED)
     }
 }
 
@@ -143,15 +173,15 @@ macro_rules! written_as_text {
     };
 }
 
-written_as_text!(Span, "Duration", r"^[0-9]+ ?(h|m|s|ms)( ?[0-9]+ ?(h|m|s|ms))*$", "30s");
-written_as_text!(Size, "Size", r"^[0-9]+(\.[0-9]+)? ?([kKMGT]i?B?|B)?$", "64MiB");
+written_as_text!(Span, "Duration", r"^[0-9]+ ?(d|h|m|s|ms)( ?[0-9]+ ?(h|m|s|ms))*$", "30s");
+written_as_text!(Size, "Size", r"^[0-9]+(\.[0-9]+)? ?([kKMGT]i?B?|B)$", "64MiB");
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn durations_read_as_people_write_them() {
+    fn durations_are_read_as_people_write_them() {
         for (text, millis) in
             [("0s", 0), ("30s", 30_000), ("10m", 600_000), ("24h", 86_400_000), ("250ms", 250)]
         {
@@ -161,17 +191,37 @@ mod tests {
         }
         assert_eq!("1h 30m".parse::<Span>().unwrap().get(), Duration::from_secs(5400));
         assert_eq!("1h30m".parse::<Span>().unwrap().get(), Duration::from_secs(5400));
+        for (text, hours) in [("1d", 24), ("7d", 168), ("1 day", 24), ("2 days, 3h", 51), ("1d 12h", 36)] {
+            assert_eq!(text.parse::<Span>().unwrap().get(), Duration::from_secs(hours * 3600), "{text}");
+        }
     }
 
     #[test]
-    fn what_is_no_duration_is_refused() {
-        for bad in ["", "30", "s", "-5s", "5s ago", "PT5S", "P1D", "1 fortnight", "99999999h", "5 bananas"] {
+    fn text_that_is_no_duration_is_refused() {
+        for bad in [
+            "",
+            "30",
+            "s",
+            "-5s",
+            "5s ago",
+            "PT5S",
+            "P1D",
+            "1 fortnight",
+            "99999999h",
+            "5 bananas",
+            "1dh",
+            "1d ago",
+            "4000d",
+            "99999999999999999999d",
+            "d",
+            "1.5d",
+        ] {
             assert_eq!(bad.parse::<Span>(), Err(Span::EXPECTED), "{bad:?}");
         }
     }
 
     #[test]
-    fn sizes_read_as_people_write_them() {
+    fn sizes_are_read_as_people_write_them() {
         for (text, bytes) in
             [("64KiB", 65_536), ("256MiB", 268_435_456), ("1GiB", 1 << 30), ("1kB", 1000), ("7B", 7)]
         {
@@ -179,7 +229,7 @@ mod tests {
             assert_eq!(size.bytes(), bytes, "{text}");
             assert_eq!(size.to_string().parse::<Size>().unwrap(), size);
         }
-        for bad in ["", "MiB", "-1KiB", "1 potato"] {
+        for bad in ["", "MiB", "-1KiB", "1 potato", "64", "0", "1.5"] {
             assert_eq!(bad.parse::<Size>(), Err(Size::EXPECTED), "{bad:?}");
         }
     }

@@ -1,11 +1,11 @@
 //! Sets of ASCII characters.
 
 /// Letters, digits, and a few other characters.
-pub struct Alphabet([bool; 256]);
+pub(crate) struct Alphabet([bool; 256]);
 
 impl Alphabet {
     /// Letters, digits and these.
-    pub const fn alphanumeric_and(others: &[u8]) -> Self {
+    pub(crate) const fn alphanumeric_and(others: &[u8]) -> Self {
         let mut set = [false; 256];
         let (mut byte, mut rest): (u8, &mut [bool]) = (0, &mut set);
         while let [first, following @ ..] = rest {
@@ -16,11 +16,17 @@ impl Alphabet {
         Self(set)
     }
 
-    /// Whether all bytes are of this alphabet. All of them are looked at: that is two loads and an `and`
-    /// each, and no jump.
-    pub fn spells(&self, text: &[u8]) -> bool {
+    /// Whether all bytes are of this alphabet. Every byte is checked, without early exit: two loads and an `and` per
+    /// byte, and no branch.
+    pub(crate) fn spells(&self, text: &[u8]) -> bool {
         let is_in = |byte: &u8| self.0.get(usize::from(*byte)).is_some_and(|is| *is);
         text.iter().fold(true, |so_far, byte| so_far & is_in(byte))
+    }
+
+    /// Whether `raw` consists of this prefix and 1 to `most` characters of this alphabet.
+    pub(crate) fn spells_id(&self, raw: &[u8], prefix: &[u8], most: usize) -> bool {
+        raw.strip_prefix(prefix)
+            .is_some_and(|suffix| (1..=most).contains(&suffix.len()) && self.spells(suffix))
     }
 }
 

@@ -13,20 +13,19 @@ const MAX_LEN: usize = PREFIX.len() + MAX_SUFFIX;
 /// Kept inline (70 bytes, no allocation), so that a lookup can be parsed, hashed and answered from
 /// the cache without touching the heap.
 #[derive(Clone, Copy)]
-pub struct CallId {
+pub(crate) struct CallId {
     len: u8,
     bytes: [u8; MAX_LEN],
 }
 
-/// The bytes are not a call ID. Carries nothing of them: they came from a stranger.
+/// The bytes are not a call ID. Holds none of them: the input is untrusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InvalidCallId;
+pub(crate) struct InvalidCallId;
 
 impl CallId {
     /// Reads the raw bytes of one path segment, before any percent-decoding.
-    pub fn parse(raw: &[u8]) -> Result<Self, InvalidCallId> {
-        let suffix = raw.strip_prefix(PREFIX).ok_or(InvalidCallId)?;
-        if suffix.is_empty() || suffix.len() > MAX_SUFFIX || !ALPHABET.spells(suffix) {
+    pub(crate) fn parse(raw: &[u8]) -> Result<Self, InvalidCallId> {
+        if !ALPHABET.spells_id(raw, PREFIX, MAX_SUFFIX) {
             return Err(InvalidCallId);
         }
         let mut bytes = [0; MAX_LEN];
@@ -36,12 +35,12 @@ impl CallId {
     }
 
     /// The ID's bytes, 6 to 69 of them.
-    pub fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or(&self.bytes)
     }
 
     /// The ID as text; it is ASCII by construction.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 }

@@ -1,54 +1,54 @@
-//! Short header values without an allocation of their own.
+//! Header values of an answer, sliced from one buffer per thread.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 
 use bytes::{BufMut, BytesMut};
 use http::HeaderValue;
 
-/// Bytes that values are cut from: room for some forty answers' worth.
+/// Space for the values of some forty answers.
 const CHUNK_BYTES: usize = 4096;
 
-/// More than all values of an answer take.
-const ANSWER: usize = 1024;
-
-/// The longest value that is cut from a chunk.
-const LONGEST: usize = 512;
+/// More than the values of one answer need; longer values get a new chunk.
+const ANSWER_BYTES: usize = 1024;
 
 thread_local! {
-    static CHUNK: RefCell<BytesMut> = RefCell::new(BytesMut::new());
+    /// The rest of the chunk between two answers.
+    static SPARE: Cell<BytesMut> = Cell::new(BytesMut::new());
 }
 
-/// Makes sure that there is room for an answer's values. Called when a request begins, when those of the
-/// answers before are mostly gone: a chunk of which no value is left is used again.
-pub fn make_room_for_values() {
-    CHUNK.with(|chunk| {
-        if let Ok(mut chunk) = chunk.try_borrow_mut()
-            && chunk.capacity() < ANSWER
-        {
-            chunk.reserve(CHUNK_BYTES);
-        }
-    });
-}
-
-/// The header value that `write` appends, of at most 512 bytes. `None` if it is longer, or has bytes
-/// that no header value has.
+/// A buffer to write header values into.
 ///
-/// An allocation and its end cost some 150 instructions, and a hit has four such values. These share
-/// a chunk a thread.
-pub fn header_value(write: impl FnOnce(&mut BytesMut)) -> Option<HeaderValue> {
-    CHUNK.with(|chunk| {
-        let mut chunk = chunk.try_borrow_mut().ok()?;
-        if chunk.capacity() < LONGEST {
-            chunk.reserve(CHUNK_BYTES);
+/// Allocating and freeing costs some 150 instructions, and a hit has four values of its own. They share a chunk,
+/// which is reused once no value refers to it.
+#[derive(Debug)]
+pub(crate) struct HeaderText(BytesMut);
+
+impl HeaderText {
+    /// Takes the thread's buffer until the value is dropped.
+    pub(crate) fn borrow() -> Self {
+        let mut buffer = SPARE.try_with(Cell::take).unwrap_or_default();
+        if buffer.capacity() < ANSWER_BYTES {
+            buffer.reserve(CHUNK_BYTES);
         }
-        write(&mut chunk);
-        let text = chunk.split().freeze();
-        (text.len() <= LONGEST).then(|| HeaderValue::from_maybe_shared(text).ok()).flatten()
-    })
+        Self(buffer)
+    }
+
+    /// The header value that `write` appends. `None` if it contains bytes that are invalid in a header value.
+    pub(crate) fn value(&mut self, write: impl FnOnce(&mut BytesMut)) -> Option<HeaderValue> {
+        write(&mut self.0);
+        HeaderValue::from_maybe_shared(self.0.split().freeze()).ok()
+    }
+}
+
+impl Drop for HeaderText {
+    fn drop(&mut self) {
+        // Thread-locals may be gone already when a thread ends.
+        let _ = SPARE.try_with(|spare| spare.set(std::mem::take(&mut self.0)));
+    }
 }
 
 /// Appends a number in decimal digits.
-pub fn put_decimal(out: &mut BytesMut, number: impl itoa::Integer) {
+pub(crate) fn put_decimal(out: &mut BytesMut, number: impl itoa::Integer) {
     out.put_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
@@ -57,24 +57,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_what_was_written_and_outlive_their_chunk() {
-        let values: Vec<_> = (0..10_000_u32)
-            .map(|n| {
-                header_value(|out| {
-                    out.put_slice(b"n=");
-                    put_decimal(out, n);
-                })
-                .unwrap()
+    fn values_are_what_was_written_and_outlive_their_buffer() {
+        let mut text = HeaderText::borrow();
+        let mut number = |n: u32| {
+            text.value(|out| {
+                out.put_slice(b"n=");
+                put_decimal(out, n);
             })
-            .collect();
+        };
+        let values: Vec<_> = (0..1_000).map(|n| number(n).unwrap()).collect();
         assert!(values.iter().enumerate().all(|(n, value)| *value == format!("n={n}")));
     }
 
     #[test]
-    fn what_is_no_header_value_is_none() {
-        assert_eq!(header_value(|out| out.put_slice(b"a\r\nb: c")), None);
-        assert_eq!(header_value(|out| out.put_slice(&[b'a'; 600])), None);
-        assert_eq!(header_value(|_| {}).unwrap(), "");
-        assert_eq!(header_value(|out| out.put_slice(b"next")).unwrap(), "next");
+    fn bytes_that_no_header_value_has_are_refused_and_do_not_touch_the_next_value() {
+        let mut text = HeaderText::borrow();
+        assert_eq!(text.value(|out| out.put_slice(b"a\r\nb: c")), None);
+        assert_eq!(text.value(|_| {}).unwrap(), "");
+        assert_eq!(text.value(|out| out.put_slice(b"next")).unwrap(), "next");
     }
 }

@@ -4,46 +4,46 @@ use bytes::BufMut;
 use http::HeaderValue;
 
 use super::Alphabet;
-use super::header_text::header_value;
+use super::header_text::HeaderText;
 
 const MAX_LEN: usize = 128;
 static PLAIN: Alphabet = Alphabet::alphanumeric_and(b"._-");
 
-/// What names one request in headers, logs and envelopes: `^[A-Za-z0-9._-]{1,128}$`, the client's
-/// own where it has that form, else a new one of 32 hexadecimal digits.
+/// Identifies one request in headers, logs and envelopes: `^[A-Za-z0-9._-]{1,128}$`, the client's own ID if it has
+/// that form, else a new one of 32 hexadecimal digits.
 #[derive(Clone, PartialEq, Eq)]
-pub struct RequestId(HeaderValue);
+pub(crate) struct RequestId(HeaderValue);
 
 impl RequestId {
-    /// The client's ID, if its grammar lets it into our logs and the upstream's.
-    pub fn accept(given: &HeaderValue) -> Option<Self> {
+    /// The client's ID, if its grammar makes it safe for our logs and the upstream's.
+    pub(crate) fn accept(given: &HeaderValue) -> Option<Self> {
         let bytes = given.as_bytes();
         ((1..=MAX_LEN).contains(&bytes.len()) && PLAIN.spells(bytes)).then(|| Self(given.clone()))
     }
 
     /// A new ID of 128 random bits. It names a request and guards nothing, so `random` need not be
     /// unpredictable.
-    pub fn from_random(random: u128) -> Self {
+    pub(crate) fn from_random(random: u128) -> Self {
         let mut text = [0; 32];
         for (place, eight) in text.as_chunks_mut().0.iter_mut().enumerate() {
             *eight = digits((random >> (32 * place)) as u32);
         }
-        let value = header_value(|out| out.put_slice(&text));
-        Self(value.unwrap_or_else(|| HeaderValue::from_static("0")))
+        let value = HeaderText::borrow().value(|out| out.put_slice(&text));
+        Self(value.unwrap_or(HeaderValue::from_static("0")))
     }
 
     /// The ID as text.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()
     }
 
-    /// The ID as the value of `X-Request-Id`, of which nothing is left here.
-    pub fn take_header_value(&mut self) -> HeaderValue {
+    /// Moves the ID out as the value of `X-Request-Id`.
+    pub(crate) fn take_header_value(&mut self) -> HeaderValue {
         std::mem::replace(&mut self.0, HeaderValue::from_static(""))
     }
 
     /// The ID as the value of `X-Request-Id`; a cheap clone.
-    pub fn header_value(&self) -> HeaderValue {
+    pub(crate) fn header_value(&self) -> HeaderValue {
         self.0.clone()
     }
 }

@@ -1,31 +1,29 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// A tenant's name: `[a-z0-9-]{1,63}`. It labels metrics and log lines, so its grammar keeps both
-/// unforgeable.
+/// A tenant's name: `[a-z0-9-]{1,63}`. It labels metrics and log lines, and its grammar makes both unforgeable.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TenantName(Arc<str>);
+pub(crate) struct TenantName(Arc<str>);
 
 /// The text is not a tenant's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InvalidTenantName;
+pub(crate) struct InvalidTenantName;
 
 impl TenantName {
-    /// What `tenant` says on metrics of requests without a valid tenant; not a valid name itself
-    /// for a tenant of the configuration only because no file needs it.
-    pub const NOBODY: &'static str = "-";
+    /// The `tenant` label of requests without a valid tenant. Not a valid name in a configuration.
+    pub(crate) const UNKNOWN: &'static str = "-";
 
     /// Reads a name; a lone `-` is refused, since metrics use it for requests without a tenant.
-    pub fn parse(text: &str) -> Result<Self, InvalidTenantName> {
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidTenantName> {
         let plain = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        if !plain || text.is_empty() || text.len() > 63 || text == Self::NOBODY {
+        if !plain || text.is_empty() || text.len() > 63 || text == Self::UNKNOWN {
             return Err(InvalidTenantName);
         }
         Ok(Self(text.into()))
     }
 
     /// The name as text.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }

@@ -6,32 +6,32 @@ use subtle::ConstantTimeEq;
 
 use super::{Alphabet, hex};
 
-/// The most characters of a bearer token: then `Bearer` and it are 512 bytes.
-pub const MAX_TOKEN_CHARS: usize = 505;
+/// The longest bearer token, in characters: with `Bearer` it takes 512 bytes.
+pub(crate) const MAX_TOKEN_CHARS: usize = 505;
 
-/// The fewest characters of a token written into the configuration: below, it could be guessed.
-pub const MIN_TOKEN_CHARS: usize = 32;
+/// The shortest token in the configuration, in characters: a shorter one could be guessed.
+pub(crate) const MIN_TOKEN_CHARS: usize = 32;
 
 /// The SHA-256 digest of a bearer token.
 ///
-/// Tokens are found by digest, so a lookup's time says nothing about how close a guess came, and a
-/// wrong guess leaves nothing behind. They have 32 characters at least and are meant to be random
-/// (`token new` makes 256 bits), hence no salt and no slow hash.
+/// Tokens are looked up by digest, so timing does not reveal how close a guess came, and a wrong guess leaves nothing
+/// behind. They have at least 32 characters and are meant to be random (`token new` generates 256 bits), so no salt
+/// and no slow hash is needed.
 #[derive(Clone, Copy)]
-pub struct TokenHash([u8; 32]);
+pub(crate) struct TokenHash([u8; 32]);
 
 /// The text is not 64 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InvalidTokenHash;
+pub(crate) struct InvalidTokenHash;
 
 impl TokenHash {
     /// Digests a token's bytes.
-    pub fn of(token: &[u8]) -> Self {
+    pub(crate) fn of(token: &[u8]) -> Self {
         Self(Sha256::digest(token).into())
     }
 
     /// Reads 64 hexadecimal digits of either case.
-    pub fn from_hex(text: &str) -> Result<Self, InvalidTokenHash> {
+    pub(crate) fn from_hex(text: &str) -> Result<Self, InvalidTokenHash> {
         let digits = text.as_bytes();
         if digits.len() != 64 {
             return Err(InvalidTokenHash);
@@ -52,13 +52,12 @@ impl TokenHash {
     }
 
     /// The 64 lower-case digits that the configuration's `token_sha256` takes.
-    pub fn to_hex(self) -> String {
+    pub(crate) fn to_hex(self) -> String {
         hex(&self.0)
     }
 }
 
-/// Takes the same time wherever two digests differ: all their bits are gathered before one is looked
-/// at.
+/// Constant-time: all differing bits are collected before the result is inspected.
 impl PartialEq for TokenHash {
     fn eq(&self, other: &Self) -> bool {
         let words = self.words().zip(other.words());
@@ -69,7 +68,7 @@ impl PartialEq for TokenHash {
 
 impl Eq for TokenHash {}
 
-/// Eight bytes of a SHA-256 digest are as good a hash as any.
+/// Eight bytes of a SHA-256 digest are a good enough hash.
 impl Hash for TokenHash {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
@@ -85,13 +84,13 @@ impl fmt::Debug for TokenHash {
 
 /// Whether the bytes are a `token68` (RFC 9110 section 11.2), the only form of a bearer token that
 /// is accepted (RFC 6750 section 2.1).
-pub fn is_token68(bytes: &[u8]) -> bool {
+pub(crate) fn is_token68(bytes: &[u8]) -> bool {
     let body = bytes.iter().rposition(|b| *b != b'=').map_or(0, |last| last + 1);
     let body = bytes.get(..body).unwrap_or_default();
     !body.is_empty() && TOKEN68.spells(body)
 }
 
-/// What may stand in a `token68` before its `=`s.
+/// The characters of a `token68` before its `=`s.
 static TOKEN68: Alphabet = Alphabet::alphanumeric_and(b"-._~+/");
 
 #[cfg(test)]

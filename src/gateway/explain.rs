@@ -1,167 +1,270 @@
-//! What would happen to a lookup now, and why: the same decisions as a lookup makes, told one by one
-//! and carried out by nobody. Nothing is sent, charged or changed.
+//! Evaluates the decisions of a lookup without side effects and reports each one. Nothing is sent, charged or
+//! changed. The decisions are the lookup's own, in its order, so that the verdict is what a lookup that came
+//! now would get.
 
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, Method, Uri};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::lookup::{Step, decide};
+use super::decisions::{CacheDecision, CachedAnswer, Miss, decide, directives, fall_back};
+use super::explained::Explained;
+use super::plane::Gateway;
+use super::recall::{HeldCall, HeldEntry, held};
+use super::refresh::UnknownTenant;
+use super::requested_wait::RequestedWait;
 use super::snapshot::Snapshot;
-use crate::cache::{Demand, Validators};
-use crate::clock;
-use crate::domain::{CallId, StaleReason, Story};
+use crate::cache::{Entry, Generation, StoreMode, WaitLimitReached};
+use crate::clock::{self, Instant};
+use crate::domain::{CallId, Overload, Refusal, RouteLabel, TargetResource, TenantName, route};
+use crate::limits::Quota;
+use crate::message::Validators;
 use crate::tenant::Tenant;
+use crate::upstream::{FetchError, Urgency};
 
 /// An explanation.
 #[derive(Debug, Serialize)]
-pub struct Explanation {
+pub(crate) struct Explanation {
     tenant: String,
     id: String,
-    /// `hit`, `negative`, `stale`, `fetch`, `follow` or `refuse`.
-    would: &'static str,
-    /// Why, in a sentence.
-    because: String,
+    #[serde(flatten)]
+    verdict: Explained,
     /// Each decision on the way, in order.
-    decisions: Vec<Decision>,
+    decisions: Vec<Step>,
+    /// What each level holds of the call.
+    levels: Vec<HeldEntry>,
 }
 
 /// One decision.
 #[derive(Debug, Serialize)]
-struct Decision {
+struct Step {
     step: &'static str,
     result: String,
     #[serde(skip_serializing_if = "Value::is_null")]
     details: Value,
 }
 
-fn decision(step: &'static str, result: impl Into<String>, details: Value) -> Decision {
-    Decision { step, result: result.into(), details }
-}
-
-/// Explains a lookup of `segment` by a tenant whose request demands nothing in particular.
-pub fn explain(snapshot: &Snapshot, tenant: &Tenant, segment: &str) -> Explanation {
-    let mut decisions = Vec::new();
-    let (would, because) = match CallId::parse(segment.as_bytes()) {
-        Ok(id) => {
-            decisions.push(decision("route", "call", json!({ "route": "/v1/calls/{id}" })));
-            tell_limit(tenant, &mut decisions);
-            tell_cache(snapshot, tenant, &id, &mut decisions)
-        }
-        Err(_) => {
-            decisions.push(decision("route", "refused", json!({ "status": 400, "code": "INVALID_REQUEST" })));
-            ("refuse", "the ID does not match ^call_[A-Za-z0-9]{1,64}$".to_owned())
-        }
-    };
-    Explanation { tenant: tenant.name().to_string(), id: segment.to_owned(), would, because, decisions }
-}
-
-fn tell_limit(tenant: &Tenant, decisions: &mut Vec<Decision>) {
-    decisions.push(match tenant.limit_left(clock::now()) {
-        None => decision("tenant limit", "none", Value::Null),
-        Some(left) => {
-            let result = if left.remaining > 0 { "passes" } else { "spent" };
-            let details = json!({ "remaining": left.remaining, "full_in_seconds": left.full_in_seconds });
-            decision("tenant limit", result, details)
-        }
-    });
-}
-
-fn tell_cache(
-    snapshot: &Snapshot,
-    tenant: &Tenant,
-    id: &CallId,
-    decisions: &mut Vec<Decision>,
-) -> (&'static str, String) {
-    let now = clock::now();
-    let generation = tenant.cache().current();
-    let entry = generation.entry(id);
-    match &entry {
-        Some(entry) => {
-            let description = entry.describe(&snapshot.policy, now);
-            decisions.push(decision("entry", description.state, json!(description)));
-        }
-        None => {
-            let last = tenant.cache().last_refusal(id).map(|(why, at)| {
-                let seconds_ago = now.duration_since(at).as_secs();
-                json!({ "last_answer_not_stored": why.label(), "seconds_ago": seconds_ago })
-            });
-            decisions.push(decision("entry", "none", last.unwrap_or_default()));
-        }
-    }
-    match decide(entry, &Demand::default(), &snapshot.policy, now) {
-        Step::Serve(served) => match served.story {
-            Story::Negative { ttl } => {
-                ("negative", format!("the upstream's 404 is remembered for {ttl} s more"))
+impl Gateway {
+    /// Explains a lookup of `segment` by a tenant, with these header fields.
+    pub(crate) async fn explain(
+        &self,
+        tenant: &TenantName,
+        segment: &str,
+        headers: &HeaderMap,
+    ) -> Result<Explanation, UnknownTenant> {
+        let snapshot = self.snapshots.load_full();
+        let tenant = snapshot.directory.named(tenant).ok_or(UnknownTenant)?;
+        let (below, levels) = match CallId::parse(segment.as_bytes()) {
+            Ok(id) => {
+                let HeldCall { below, levels, .. } = held(&snapshot, tenant, &id).await;
+                (below, levels)
             }
-            Story::Hit { ttl } => ("hit", format!("the entry is fresh for {ttl} s more")),
-            Story::Stale { .. } | Story::Forwarded { .. } => {
-                ("stale", "the entry may be served as it is".into())
-            }
-        },
-        Step::Renew(served) => {
-            let why = match served.story {
-                Story::Stale { ttl, reason: StaleReason::WhileRevalidate } => {
-                    format!(
-                        "the entry has been stale for {} s, which is served while it is renewed",
-                        ttl.unsigned_abs()
-                    )
-                }
-                _ => "the entry is stale, which is served while it is renewed".into(),
-            };
-            let due = served.entry.renewal_is_due(now);
-            let result = if due { "begins" } else { "waits after a failure" };
-            decisions.push(decision("background renewal", result, Value::Null));
-            tell_upstream(tenant, id, &served.entry.validators(), decisions);
-            ("stale", why)
-        }
-        Step::Ask(question) => {
-            let following = generation.is_fetching(id);
-            let result =
-                if following { "a fetch is under way: it would be followed" } else { "none is under way" };
-            decisions.push(decision("fetch", result, json!({ "fwd": question.forward.token() })));
-            let validators = question.entry().map(|entry| entry.validators()).unwrap_or_default();
-            tell_upstream(tenant, id, &validators, decisions);
-            let why = match question.entry() {
-                Some(_) => "the entry must be validated upstream first",
-                None => "nothing is stored for it",
-            };
-            (if following { "follow" } else { "fetch" }, why.to_owned())
-        }
-        Step::NotCached(_) => ("refuse", "nothing usable is stored".to_owned()),
+            Err(_) => (None, Vec::new()),
+        };
+        let (now, steps) = (clock::now(), Vec::new());
+        let mut evaluation =
+            Evaluation { gateway: self, snapshot: &snapshot, tenant, headers, below, now, steps };
+        let verdict = evaluation.run(segment);
+        let decisions = evaluation.steps;
+        let (tenant, id) = (tenant.name().to_string(), segment.to_owned());
+        Ok(Explanation { tenant, id, verdict, decisions, levels })
     }
 }
 
-fn tell_upstream(tenant: &Tenant, id: &CallId, validators: &Validators, decisions: &mut Vec<Decision>) {
-    let outlook = tenant.upstream().outlook();
-    decisions.push(match outlook.paused_for {
-        None => decision("pause", "none", Value::Null),
-        Some(left) => {
-            let details =
-                json!({ "seconds_left": left.as_secs_f64(), "because": "the upstream answered 429" });
-            decision("pause", "refuses", details)
+struct Evaluation<'a> {
+    gateway: &'a Gateway,
+    snapshot: &'a Snapshot,
+    tenant: &'a Tenant,
+    headers: &'a HeaderMap,
+    /// What the levels hold where memory has nothing.
+    below: Option<Arc<Entry>>,
+    now: Instant,
+    steps: Vec<Step>,
+}
+
+impl Evaluation<'_> {
+    fn report(&mut self, step: &'static str, result: impl Into<String>, details: Value) {
+        self.steps.push(Step { step, result: result.into(), details });
+    }
+
+    fn run(&mut self, segment: &str) -> Explained {
+        if let Err(refusal) = self.charge() {
+            return Explained::refused(refusal);
         }
-    });
-    decisions.push(decision("breaker", outlook.breaker, Value::Null));
-    decisions.push(match outlook.budget {
-        None => decision("upstream budget", "none", Value::Null),
-        Some(left) => {
-            let result = if left.remaining > 0 { "passes" } else { "spent" };
-            let details = json!({ "remaining": left.remaining, "full_in_seconds": left.full_in_seconds });
-            decision("upstream budget", result, details)
+        match self.route(segment) {
+            Ok(id) => self.look_up(&id),
+            Err(refusal) => Explained::refused(refusal),
         }
-    });
-    let free = outlook.free_connections;
-    let result = if free > 0 { "free" } else { "waits for one" };
-    decisions.push(decision("connection", result, json!({ "free": free })));
-    let header =
-        |value: &Option<http::HeaderValue>| value.as_ref().and_then(|v| v.to_str().ok().map(String::from));
-    decisions.push(decision(
-        "request",
-        "would be sent",
-        json!({
-            "method": "GET",
-            "url": outlook.url(id),
-            "if_none_match": header(&validators.etag),
-            "if_modified_since": header(&validators.last_modified),
-        }),
-    ));
+    }
+
+    fn charge(&mut self) -> Result<(), Refusal> {
+        let Some((left, verdict)) = self.tenant.would_charge(self.now) else {
+            self.report("tenant limit", "none", Value::Null);
+            return Ok(());
+        };
+        self.report_quota("tenant limit", left);
+        verdict
+    }
+
+    fn report_quota(&mut self, step: &'static str, left: Quota) {
+        let result = if left.remaining > 0 { "passes" } else { "spent" };
+        let details = json!({ "remaining": left.remaining, "full_in_seconds": left.full_in_seconds });
+        self.report(step, result, details);
+    }
+
+    fn route(&mut self, segment: &str) -> Result<CallId, Refusal> {
+        let template = RouteLabel::Call.template().unwrap_or_default();
+        let target = template.replace("{id}", segment).parse::<Uri>();
+        let routed = target.map_err(|_| Refusal::CallIdFormat);
+        let routed = routed.and_then(|target| route(&Method::GET, &target, self.tenant.routes()).1);
+        let refusal = match routed {
+            Ok(TargetResource::Call(id)) => {
+                self.report("route", "call", json!({ "route": template }));
+                return Ok(id);
+            }
+            Ok(TargetResource::Calls(_) | TargetResource::Media(..)) => Refusal::NoRoute,
+            Err(refusal) => refusal,
+        };
+        let details = json!({ "status": refusal.status().as_u16(), "code": refusal.code() });
+        self.report("route", "refused", details);
+        Err(refusal)
+    }
+
+    fn look_up(&mut self, id: &CallId) -> Explained {
+        self.report_watch(id);
+        let generation = self.tenant.cache().current();
+        let entry = self.below.clone().or_else(|| generation.entry(id));
+        self.report_entry(id, entry.as_ref());
+        let directives = directives(self.headers, &self.snapshot.policy);
+        match decide(entry, &directives, &self.snapshot.policy, self.now) {
+            CacheDecision::Serve(answer) => Explained::served(answer.outcome),
+            CacheDecision::Renew(answer) => {
+                self.report_renewal(id, &answer, &generation);
+                Explained::served(answer.outcome)
+            }
+            CacheDecision::Fetch(miss) => match self.would_join_watch(id) {
+                true => Explained::wait(),
+                false => self.fetch(id, &miss, &generation),
+            },
+            CacheDecision::NotCached(_) => Explained::refused(Refusal::NotCached),
+        }
+    }
+
+    /// The lookups that wait until the call is final, if there are any.
+    fn report_watch(&mut self, id: &CallId) {
+        let Some((waiters, next)) = self.tenant.watches().describe(id, self.now) else { return };
+        let details = json!({ "waiting": waiters, "next_poll_in_seconds": next.as_secs_f64() });
+        self.report("watch", "polled: a lookup with `Prefer: wait` would join it", details);
+    }
+
+    /// Whether the lookup may wait and finds a watch with a place for it.
+    fn would_join_watch(&self, id: &CallId) -> bool {
+        let wait = RequestedWait::read(self.headers, &self.snapshot.wait, self.now);
+        let wait = wait.filter(|_| !self.gateway.wait_drain.has_begun());
+        let place = wait.and_then(|wait| self.tenant.watches().would_join(id, self.now, &wait.bounds));
+        match place {
+            Some(Ok(())) => true,
+            Some(Err(WaitLimitReached)) | None => false,
+        }
+    }
+
+    fn report_entry(&mut self, id: &CallId, entry: Option<&Arc<Entry>>) {
+        if let Some(entry) = entry {
+            let description = entry.describe(&self.snapshot.policy, self.now);
+            return self.report("entry", description.state, json!(description));
+        }
+        let last = self.tenant.cache().last_refusal(id).map(|(why, at)| {
+            let seconds_ago = self.now.duration_since(at).as_secs();
+            json!({ "last_answer_not_stored": why.label(), "seconds_ago": seconds_ago })
+        });
+        self.report("entry", "none", last.unwrap_or_default());
+    }
+
+    /// Reports whether the entry that is served would be renewed meanwhile.
+    fn report_renewal(&mut self, id: &CallId, answer: &CachedAnswer, generation: &Generation) {
+        const STEP: &str = "background renewal";
+        if !answer.entry.renewal_is_due(self.now) {
+            return self.report(STEP, "waits after a failure", Value::Null);
+        }
+        if generation.is_fetching(id) {
+            return self.report(STEP, "is in flight", Value::Null);
+        }
+        let refused = self.report_upstream(id, &answer.entry.validators(), Urgency::Background);
+        self.report(STEP, if refused.is_none() { "begins" } else { "gives way" }, Value::Null);
+    }
+
+    fn fetch(&mut self, id: &CallId, miss: &Miss, generation: &Generation) -> Explained {
+        let (waits, is_fetching) = (self.tenant.waits(), generation.is_fetching(id));
+        let full = if self.snapshot.in_flight.is_full() {
+            Some(Overload::MaxInFlight)
+        } else if waits.lookups.is_full() || (!is_fetching && waits.fetches.is_full()) {
+            Some(Overload::MaxWaiting)
+        } else {
+            None
+        };
+        if let Some(overload) = full {
+            let refusal = Refusal::Overloaded(overload);
+            self.report("waiting", "full", json!({ "limit": refusal.detail() }));
+            return Explained::refused(refusal);
+        }
+        let fwd = json!({ "fwd": miss.forward.token() });
+        if is_fetching {
+            self.report("fetch", "a fetch is in flight: it would be followed", fwd);
+            return Explained::follow();
+        }
+        self.report("fetch", "none is in flight", fwd);
+        // For a client that said `no-store`, the store is not even read.
+        let entry = miss.entry().filter(|_| miss.store_mode == StoreMode::Store);
+        let validators = entry.map(|entry| entry.validators()).unwrap_or_default();
+        match self.report_upstream(id, &validators, Urgency::Foreground) {
+            None => Explained::fetch(miss.forward, self.tenant.upstream().keys().are_rejected()),
+            Some(refusal) => match fall_back(miss, &self.snapshot.policy, self.now) {
+                Some(_) => Explained::stale_for(refusal),
+                None => Explained::refused(refusal),
+            },
+        }
+    }
+
+    /// Reports what a fetch would meet, and returns what would refuse it.
+    fn report_upstream(&mut self, id: &CallId, validators: &Validators, urgency: Urgency) -> Option<Refusal> {
+        let upstream = self.tenant.upstream();
+        let outlook = upstream.outlook(self.now);
+        match outlook.paused_for {
+            None => self.report("pause", "none", Value::Null),
+            Some(left) => {
+                let details =
+                    json!({ "seconds_left": left.as_secs_f64(), "because": "the upstream answered 429" });
+                self.report("pause", "refuses", details);
+            }
+        }
+        self.report("breaker", outlook.breaker, Value::Null);
+        match outlook.budget {
+            None => self.report("upstream budget", "none", Value::Null),
+            Some(left) => self.report_quota("upstream budget", left),
+        }
+        let free = outlook.free_connections;
+        let result = if free > 0 { "free" } else { "waits for one" };
+        self.report("connection", result, json!({ "free": free }));
+        let keys = upstream.keys();
+        let result = if keys.are_rejected() { "rejected when last tried" } else { "in use" };
+        self.report("key", result, json!({ "key": keys.in_use().label().label() }));
+        let refused = upstream.would_refuse(urgency, self.now);
+        let url = upstream.settings().base_url.call(id).map(|url| url.to_string());
+        self.report(
+            "request",
+            if refused.is_none() { "would be sent" } else { "would not be sent" },
+            json!({
+                "method": "GET",
+                "url": url,
+                "if_none_match": text(validators.etag.as_ref()),
+                "if_modified_since": text(validators.last_modified.as_ref()),
+            }),
+        );
+        refused.as_ref().map(FetchError::refusal)
+    }
+}
+
+fn text(value: Option<&HeaderValue>) -> Option<&str> {
+    value.and_then(|value| value.to_str().ok())
 }

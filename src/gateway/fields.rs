@@ -1,26 +1,26 @@
-//! The header fields of a request that mean something to the gateway, found in one pass.
+//! The header fields of a request that matter to the gateway, collected in one pass.
 //!
-//! Looking a field up costs as much as passing over four of them, most requests have fewer than ten,
-//! and a dozen are asked about.
+//! Looking up a field costs as much as iterating over four of them, most requests have fewer than ten, and a dozen
+//! are needed.
 
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, EXPECT, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH, PRAGMA,
-    TRANSFER_ENCODING,
+    TRANSFER_ENCODING, USER_AGENT,
 };
 use http::{HeaderMap, HeaderValue};
 
-use crate::cache::X_REQUEST_ID;
+use crate::message::X_REQUEST_ID;
 use crate::telemetry::TRACEPARENT;
 
-/// A field that must stand there once.
+/// A field that must occur exactly once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Only<'a> {
+pub(super) enum Only<'a> {
     /// It is absent.
     #[default]
     Absent,
     /// Its one value.
     One(&'a HeaderValue),
-    /// It stands there more than once.
+    /// It occurs more than once.
     Several,
 }
 
@@ -33,7 +33,7 @@ impl<'a> Only<'a> {
     }
 
     /// The value, if there is exactly one.
-    pub const fn one(self) -> Option<&'a HeaderValue> {
+    pub(super) const fn one(self) -> Option<&'a HeaderValue> {
         match self {
             Self::One(value) => Some(value),
             Self::Absent | Self::Several => None,
@@ -41,48 +41,54 @@ impl<'a> Only<'a> {
     }
 }
 
-/// What was found.
+/// The collected fields.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Fields<'a> {
+pub(super) struct Fields<'a> {
     /// `Host`.
     pub host: Only<'a>,
     /// `Authorization`.
     pub authorization: Only<'a>,
     /// The first `X-Request-Id`.
     pub request_id: Option<&'a HeaderValue>,
-    /// Whether a body is announced: a `Content-Length` other than 0, or any `Transfer-Encoding`.
+    /// The first `User-Agent`.
+    pub user_agent: Option<&'a HeaderValue>,
+    /// Whether a body is announced: a `Content-Length` other than a single 0, or any `Transfer-Encoding`.
     pub announces_body: bool,
+    has_length: bool,
     /// Whether there is an `Expect`.
     pub expects: bool,
     /// Whether there is an `If-None-Match` or `If-Modified-Since`.
     pub has_conditions: bool,
     /// Whether there is a `Cache-Control` or `Pragma`.
-    pub has_demands: bool,
+    pub has_directives: bool,
     /// Whether there is a `traceparent`.
     pub is_traced: bool,
 }
 
 impl<'a> Fields<'a> {
-    /// Looks at every field.
-    pub fn read(headers: &'a HeaderMap) -> Self {
+    /// Iterates over all fields.
+    pub(super) fn read(headers: &'a HeaderMap) -> Self {
         let mut found = Self::default();
         for (name, value) in headers {
             if *name == HOST {
                 found.host.add(value);
+            } else if *name == USER_AGENT {
+                found.user_agent = found.user_agent.or(Some(value));
             } else if *name == AUTHORIZATION {
                 found.authorization.add(value);
             } else if *name == CONTENT_LENGTH {
-                found.announces_body |= value.as_bytes() != b"0";
+                found.announces_body |= found.has_length || value.as_bytes() != b"0";
+                found.has_length = true;
             } else if *name == TRANSFER_ENCODING {
-                // The HTTP library lets it win over `Content-Length` and hides that both were there;
-                // so the mere field counts.
+                // It takes precedence over `Content-Length` in the HTTP library, which hides that both were present;
+                // so its mere presence counts.
                 found.announces_body = true;
             } else if *name == EXPECT {
                 found.expects = true;
             } else if *name == IF_NONE_MATCH || *name == IF_MODIFIED_SINCE {
                 found.has_conditions = true;
             } else if *name == CACHE_CONTROL || *name == PRAGMA {
-                found.has_demands = true;
+                found.has_directives = true;
             } else if *name == X_REQUEST_ID {
                 found.request_id = found.request_id.or(Some(value));
             } else if *name == TRACEPARENT {
@@ -126,9 +132,13 @@ mod tests {
         assert_eq!((fields.host.one().unwrap(), fields.authorization), (&all["host"], Only::Several));
         assert_eq!(fields.request_id.unwrap(), "1");
         assert!(!fields.announces_body && fields.expects && fields.has_conditions);
-        assert!(fields.has_demands && fields.is_traced);
+        assert!(fields.has_directives && fields.is_traced);
         for line in [("content-length", "00"), ("content-length", "7"), ("transfer-encoding", "identity")] {
             assert!(Fields::read(&headers(&[line])).announces_body, "{line:?}");
         }
+        assert!(
+            Fields::read(&headers(&[("content-length", "0"); 2])).announces_body,
+            "two readers, two bodies"
+        );
     }
 }

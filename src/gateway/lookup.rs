@@ -1,104 +1,194 @@
-//! What to do about a lookup, decided from what is stored: pure, but for the look into the store.
+//! A lookup that waits for a fetch: leads or follows one, and turns its result into this client's answer.
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use super::cutoff::Cutoff;
+use super::decisions::{CacheDecision, CachedAnswer, Miss, decide, fall_back};
+use super::fetch_task::{BelowMemory, FetchSpawner, FetchTask};
+use super::lookup_context::{LookupContext, as_one_of_few, await_result};
+use super::recall::recall;
+use super::requested_wait::RequestedWait;
+use super::respond::Found;
+use crate::cache::{
+    Entry, FetchOutcome, FetchResponse, FetchResult, JoinedFetch, RequestDirectives, StoreMode,
+};
+use crate::clock::{self, Instant};
+use crate::domain::{CacheOutcome, ForwardOutcome, Level, Overload, Part, Refusal};
+use crate::telemetry::{Coverage, Record};
+use crate::tenant::ConcurrencyLimit;
 
-use crate::cache::{Demand, Entry, Fallback, Reckoning, Storing, Verdict, judge};
-use crate::clock::Instant;
-use crate::config::{Cache as Policy, CacheControl};
-use crate::domain::{Forward, StaleReason, Story};
-
-/// What to do.
-pub enum Step {
-    /// Answer from the entry.
-    Serve(Served),
-    /// Answer from the entry, and renew it in the background.
-    Renew(Served),
-    /// Ask upstream.
-    Ask(Question),
-    /// Refuse: the client wants only what is cached, and that isn't.
-    NotCached(Forward),
+/// A lookup that the cache could not answer.
+pub(super) struct PendingLookup {
+    pub(super) context: LookupContext,
+    pub(super) directives: RequestDirectives,
+    pub(super) miss: Miss,
+    /// Whether a fetch that it leads asks below memory: once, whatever comes of it.
+    pub(super) below: BelowMemory,
+    pub(super) in_flight: ConcurrencyLimit,
+    /// How long it may wait until the call is final.
+    pub(super) wait: Option<RequestedWait>,
 }
 
-/// An answer from the cache.
-pub struct Served {
-    /// The entry.
-    pub entry: Arc<Entry>,
-    /// Its age.
-    pub age: u64,
-    /// How it came to be served.
-    pub story: Story,
-}
-
-/// A lookup that must be asked upstream.
-pub struct Question {
-    /// Why.
-    pub forward: Forward,
-    /// What was stored when this was decided, of whatever use that is.
-    pub seen: Option<Arc<Entry>>,
-    /// Whether that may be served if the upstream fails.
-    pub fallback: Fallback,
-    /// Whether the answer may be stored as far as this client goes.
-    pub storing: Storing,
-}
-
-impl Question {
-    /// The stored call, to be validated or fallen back on. A remembered 404 is neither.
-    pub fn entry(&self) -> Option<&Arc<Entry>> {
-        self.seen.as_ref().filter(|entry| !entry.is_missing())
+impl PendingLookup {
+    /// Waits for a fetch, within the limits on waiting lookups.
+    pub(super) async fn await_fetch(
+        &mut self,
+        fetches: &FetchSpawner,
+        cutoff: &Cutoff,
+        record: &mut Record,
+    ) -> Result<Found, Refusal> {
+        let (in_flight, tenant) = (self.in_flight.clone(), Arc::clone(&self.context.tenant));
+        as_one_of_few(in_flight, &tenant, self.join_fetch(fetches, cutoff, record)).await
     }
-}
 
-/// A client's demands, if clients are listened to.
-pub fn demand(headers: &HeaderMap, policy: &Policy) -> Demand {
-    match policy.client_cache_control {
-        CacheControl::Honor => Demand::read(headers),
-        CacheControl::Ignore => Demand::default(),
-    }
-}
-
-/// Decides on a lookup.
-pub fn decide(entry: Option<Arc<Entry>>, demand: &Demand, policy: &Policy, now: Instant) -> Step {
-    let storing = if demand.no_store { Storing::Unwanted } else { Storing::Wanted };
-    let miss = |seen| {
-        ask(Question { forward: Forward::UriMiss, seen, fallback: Fallback::Allowed, storing }, demand)
-    };
-    let Some(entry) = entry else { return miss(None) };
-    let reckoning = Reckoning::of(&entry.facts, policy, now);
-    // A remembered 404 that is over is nothing, not something stale.
-    if entry.is_missing() && !reckoning.is_fresh() {
-        return miss(Some(entry));
-    }
-    let served = |entry: Arc<Entry>, story| Served { age: reckoning.age_seconds(), entry, story };
-    let ttl = reckoning.ttl();
-    match judge(&reckoning, demand) {
-        Verdict::Fresh if entry.is_missing() => Step::Serve(served(entry, Story::Negative { ttl })),
-        Verdict::Fresh => Step::Serve(served(entry, Story::Hit { ttl })),
-        Verdict::Renew => {
-            let served = served(entry, Story::Stale { ttl, reason: StaleReason::WhileRevalidate });
-            if demand.only_if_cached { Step::Serve(served) } else { Step::Renew(served) }
+    async fn join_fetch(
+        &mut self,
+        fetches: &FetchSpawner,
+        cutoff: &Cutoff,
+        record: &mut Record,
+    ) -> Result<Found, Refusal> {
+        loop {
+            let Self { context, miss, .. } = &*self;
+            let forward = miss.forward;
+            let (follower, part) =
+                match context.generation.join(&context.id, miss.store_mode, miss.seen.as_ref()) {
+                    JoinedFetch::Follow(_) if self.below == BelowMemory::Only => {
+                        // That fetch may take longer than this client wants to wait.
+                        let Some(entry) = recall(context).await else { return Err(Refusal::NotCached) };
+                        self.below = BelowMemory::Skipped;
+                        let served = self.serve_recalled(Level::Disk, &entry, fetches, record);
+                        return served.unwrap_or(Err(Refusal::NotCached));
+                    }
+                    JoinedFetch::Follow(follower) => (follower, Part::Followed),
+                    JoinedFetch::Lead { guard, follower, seen } => {
+                        let Some(slot) = context.tenant.waits().fetches.take() else {
+                            let refusal = Refusal::Overloaded(Overload::MaxWaiting);
+                            context.generation.complete(guard, FetchOutcome::refused(refusal));
+                            return Err(refusal);
+                        };
+                        // For a client that said `no-store`, the store isn't even read.
+                        let entry = seen.filter(|_| miss.store_mode == StoreMode::Store);
+                        let below = if entry.is_none() { self.below } else { BelowMemory::Skipped };
+                        FetchTask::new(context.clone(), entry, record.id.clone(), record.trace.clone())
+                            .asking(below)
+                            .spawn(guard, slot, fetches);
+                        (follower, Part::Led)
+                    }
+                    JoinedFetch::Stored(entry) => {
+                        // A fetch has completed since our own check.
+                        match decide(Some(entry), &self.directives, &context.policy, clock::now()) {
+                            CacheDecision::Serve(answer) | CacheDecision::Renew(answer) => {
+                                return Ok(serve(answer, record));
+                            }
+                            CacheDecision::NotCached(_) => return Err(Refusal::NotCached),
+                            CacheDecision::Fetch(miss) => self.miss = miss,
+                        }
+                        continue;
+                    }
+                };
+            let outcome = |outcome| Some(CacheOutcome::Forwarded { forward, outcome, part });
+            // Counted if the client disconnects now.
+            record.cache_outcome = outcome(ForwardOutcome::NoResponse);
+            let unanswered = |refusal| FetchResult::unanswered(ForwardOutcome::NoResponse, refusal);
+            let result = await_result(follower.wait(), context.deadlines, cutoff).await?;
+            let result = result.unwrap_or_else(unanswered);
+            if let Some((level, entry)) = result.recalled() {
+                record.cache_outcome = None;
+                if let Some(served) = self.serve_recalled(level, entry, fetches, record) {
+                    return served;
+                }
+                continue;
+            }
+            if self.below == BelowMemory::Only {
+                record.cache_outcome = outcome(ForwardOutcome::NotSent);
+                return Err(Refusal::NotCached);
+            }
+            if matches!(result.response, FetchResponse::GaveWay) && clock::now() < context.deadlines.fetch {
+                record.cache_outcome = None;
+                continue;
+            }
+            record.cache_outcome = outcome(result.outcome);
+            if part == Part::Led {
+                record.effort = result.effort;
+            }
+            return finish(result, &self.miss, &self.context, record);
         }
-        Verdict::Tolerated => {
-            Step::Serve(served(entry, Story::Stale { ttl, reason: StaleReason::Tolerated }))
-        }
-        Verdict::Fetch { forward, fallback } => {
-            ask(Question { forward, seen: Some(entry), fallback, storing }, demand)
-        }
     }
 }
 
-fn ask(question: Question, demand: &Demand) -> Step {
-    if demand.only_if_cached { Step::NotCached(question.forward) } else { Step::Ask(question) }
+impl PendingLookup {
+    /// Decides on an entry that a level below memory had. `None`: it must be renewed first, or fetched.
+    fn serve_recalled(
+        &mut self,
+        level: Level,
+        entry: &Arc<Entry>,
+        fetches: &FetchSpawner,
+        record: &mut Record,
+    ) -> Option<Result<Found, Refusal>> {
+        // A lookup pays for the level once.
+        self.below = BelowMemory::Skipped;
+        let (context, now) = (&self.context, clock::now());
+        let mut answer = match decide(Some(Arc::clone(entry)), &self.directives, &context.policy, now) {
+            CacheDecision::Serve(answer) => answer,
+            CacheDecision::Renew(answer) => {
+                let stored = Some(Arc::clone(entry));
+                FetchTask::new(context.clone(), stored, record.id.clone(), record.trace.clone())
+                    .renew(now, fetches);
+                answer
+            }
+            CacheDecision::NotCached(forward) => {
+                let outcome = ForwardOutcome::NotSent;
+                record.cache_outcome = Some(CacheOutcome::Forwarded { forward, outcome, part: Part::Led });
+                return Some(Err(Refusal::NotCached));
+            }
+            CacheDecision::Fetch(miss) => {
+                if fall_back(&miss, &context.policy, now).is_some() {
+                    record.coverage = Coverage::Stale;
+                }
+                self.miss = miss;
+                return None;
+            }
+        };
+        if let CacheOutcome::Hit { ttl } = answer.outcome {
+            answer.outcome = CacheOutcome::Recalled { ttl, level };
+        }
+        Some(Ok(serve(answer, record)))
+    }
 }
 
-/// The stale entry, if it may be served now that the upstream has failed.
-pub fn fall_back(question: &Question, policy: &Policy, now: Instant) -> Option<Served> {
-    let entry = question.entry().filter(|_| question.fallback == Fallback::Allowed)?;
-    let reckoning = Reckoning::of(&entry.facts, policy, now);
-    reckoning.may_serve_on_error().then(|| Served {
-        entry: Arc::clone(entry),
-        age: reckoning.age_seconds(),
-        story: Story::Stale { ttl: reckoning.ttl(), reason: StaleReason::IfError },
-    })
+/// What a client gets from a fetch that has completed: its response, or a stale entry if that is better.
+fn finish(
+    result: FetchResult,
+    miss: &Miss,
+    context: &LookupContext,
+    record: &mut Record,
+) -> Result<Found, Refusal> {
+    let now = clock::now();
+    if result.is_failure()
+        && let Some(answer) = fall_back(miss, &context.policy, now)
+    {
+        return Ok(serve(answer, record));
+    }
+    found(result, context, now)
+}
+
+/// The client's answer from a fetch's result.
+pub(super) fn found(result: FetchResult, context: &LookupContext, now: Instant) -> Result<Found, Refusal> {
+    match result.response {
+        FetchResponse::Entry(entry) => {
+            let age = entry.freshness(&context.policy, now).age_seconds();
+            // A response that has just arrived has an age only if it was old on arrival.
+            let from_cache = matches!(result.outcome, ForwardOutcome::Renewed { .. }) || age > 0;
+            Ok(Found::Entry { entry, age: from_cache.then_some(age) })
+        }
+        FetchResponse::PassThrough(response) => Ok(Found::PassThrough(response)),
+        FetchResponse::Refusal(refusal) => Err(refusal),
+        FetchResponse::GaveWay => Err(Refusal::UpstreamTimeout),
+    }
+}
+
+/// Answers from the cache.
+pub(super) fn serve(answer: CachedAnswer, record: &mut Record) -> Found {
+    record.cache_outcome = Some(answer.outcome);
+    Found::Entry { entry: Arc::clone(&answer.entry), age: Some(answer.age) }
 }

@@ -1,17 +1,36 @@
-//! The story of a request: recognised, admitted, looked up, answered. [`Gateway::answer`] reads like
-//! that list; every other file is a footnote to it.
+//! The data plane: a request is recognised, admitted, looked up, answered. [`Gateway::begin`] reads like that list;
+//! every other file is a footnote to it. Knows no sockets.
 
 mod body;
+mod cutoff;
+mod decisions;
 mod explain;
-mod fetch;
+mod explained;
+mod fetch_task;
 mod fields;
 mod framing;
+mod handler;
+mod list;
 mod lookup;
+mod lookup_context;
+mod media;
+mod passthrough;
+mod plane;
+mod recall;
+mod refresh;
+mod requested_wait;
 mod respond;
 mod snapshot;
-mod story;
 
-pub use explain::explain;
-pub use fetch::Fetches;
-pub use snapshot::{Snapshot, Snapshots};
-pub use story::{Cutoff, Gateway};
+mod wait;
+mod wait_drain;
+
+#[cfg(any(test, feature = "bench"))]
+pub(crate) use body::AnswerBody;
+pub(crate) use cutoff::Cutoff;
+pub(crate) use fetch_task::FetchSpawner;
+pub(crate) use plane::Gateway;
+pub(crate) use recall::{HeldCall, HeldEntry, held};
+pub(crate) use refresh::UnknownTenant;
+pub(crate) use snapshot::{Snapshot, Snapshots};
+pub(crate) use wait_drain::WaitDrain;

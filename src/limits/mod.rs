@@ -1,8 +1,7 @@
-//! A rate limiter: a bucket of cells (GCRA, by governor) and what its state says to clients. Doesn't
-//! know whose it is, nor what it counts.
+//! A rate limiter: a token bucket (GCRA, by governor), and its state as clients see it. Knows neither its owner nor
+//! what it counts.
 //!
-//! Time is the crate's monotonic clock, so a stepped wall clock grants nothing; whoever asks says what
-//! time it is.
+//! Time is the crate's monotonic clock, so steps of the wall clock grant nothing; callers pass the current time.
 
 use std::num::NonZeroU64;
 use std::ops::Add;
@@ -14,25 +13,25 @@ use governor::clock::{Clock, Reference};
 use governor::middleware::{StateInformationMiddleware, StateSnapshot};
 use governor::nanos::Nanos;
 use governor::state::{NotKeyed, StateStore};
-use governor::{NotUntil, Quota, RateLimiter};
+use governor::{NotUntil, RateLimiter};
 
 use crate::clock::{self, Instant};
 use crate::config::Rate;
 
-/// A limiter of one rate. Its state outlives reloads that leave the rate as it is.
-pub struct Limiter {
+/// A limiter of one rate. Its state survives reloads that leave the rate unchanged.
+pub(crate) struct Limiter {
     rate: Rate,
-    /// When the bucket is full again: what [`Cells`] keeps.
+    /// When the bucket is full again, as kept by [`GcraState`].
     due: Arc<AtomicU64>,
-    cells: RateLimiter<NotKeyed, Cells, Hand, StateInformationMiddleware>,
-    /// The same cells, looked at without taking one.
-    view: RateLimiter<NotKeyed, View, Hand, StateInformationMiddleware>,
-    hand: Hand,
+    limiter: RateLimiter<NotKeyed, GcraState, SharedClock, StateInformationMiddleware>,
+    /// The same limiter, read without taking a cell.
+    peek: RateLimiter<NotKeyed, PeekState, SharedClock, StateInformationMiddleware>,
+    clock: SharedClock,
 }
 
-/// What is left of a limit, as `RateLimit` tells it.
+/// The remaining quota of a limit, as shown by `RateLimit`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Left {
+pub(crate) struct Quota {
     /// Requests that would pass now.
     pub remaining: u32,
     /// Whole seconds until the bucket is full, rounded up.
@@ -41,75 +40,76 @@ pub struct Left {
 
 /// A refusal: nothing left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Spent {
+pub(crate) struct Exhausted {
     /// When the next one will pass.
     pub retry_after: Duration,
-    /// What is left: nothing.
-    pub left: Left,
+    /// The quota: nothing left.
+    pub left: Quota,
 }
 
 impl Limiter {
     /// A full bucket.
-    pub fn new(rate: Rate) -> Self {
-        let hand = Hand { start: clock::now(), now: Arc::default() };
+    pub(crate) fn new(rate: Rate) -> Self {
+        let clock = SharedClock { start: clock::now(), now: Arc::default() };
         let due = Arc::default();
-        let (cells, view) = (Cells(Arc::clone(&due)), View(Arc::clone(&due)));
+        let (limiter, peek) = (GcraState(Arc::clone(&due)), PeekState(Arc::clone(&due)));
         // `with_period` is `None` only for a period of zero, which a `Rate` never has.
-        let quota = Quota::with_period(rate.interval).unwrap_or_else(|| Quota::per_second(rate.burst));
+        let quota = governor::Quota::with_period(rate.interval)
+            .unwrap_or_else(|| governor::Quota::per_second(rate.burst));
         let quota = quota.allow_burst(rate.burst);
         Self {
             rate,
             due,
-            cells: RateLimiter::new(quota, cells, hand.clone()),
-            view: RateLimiter::new(quota, view, hand.clone()),
-            hand,
+            limiter: RateLimiter::new(quota, limiter, clock.clone()),
+            peek: RateLimiter::new(quota, peek, clock.clone()),
+            clock,
         }
     }
 
     /// The rate.
-    pub const fn rate(&self) -> Rate {
+    pub(crate) const fn rate(&self) -> Rate {
         self.rate
     }
 
-    /// Takes one cell, or says when there will be one.
-    pub fn take(&self, now: Instant) -> Result<Left, Spent> {
-        self.hand.show(now);
-        self.cells
+    /// Takes one cell, or says when one will be available.
+    pub(crate) fn take(&self, now: Instant) -> Result<Quota, Exhausted> {
+        self.clock.show(now);
+        self.limiter
             .check()
             .map(|state| self.left_of(state.remaining_burst_capacity()))
             .map_err(|until| self.spent(&until))
     }
 
-    /// As [`take`](Self::take), without taking any: what is left, or when there will be something.
-    pub fn look(&self, now: Instant) -> Result<Left, Spent> {
-        self.hand.show(now);
-        // The view's answer is that of a request that passed: give its cell back.
+    /// As [`take`](Self::take), without taking a cell.
+    pub(crate) fn look(&self, now: Instant) -> Result<Quota, Exhausted> {
+        self.clock.show(now);
+        // The peek reports the state after a request that passed: add its cell back.
         let left = |state: StateSnapshot| self.left_of(state.remaining_burst_capacity().saturating_add(1));
-        self.view.check().map(left).map_err(|until| self.spent(&until))
+        self.peek.check().map(left).map_err(|until| self.spent(&until))
     }
 
-    /// What is left, without taking any.
-    pub fn left(&self, now: Instant) -> Left {
+    /// The remaining quota, without taking a cell.
+    pub(crate) fn left(&self, now: Instant) -> Quota {
         self.look(now).unwrap_or_else(|spent| spent.left)
     }
 
-    fn spent(&self, until: &NotUntil<Reading>) -> Spent {
-        let now = self.hand.now();
-        Spent { retry_after: until.wait_time_from(now), left: self.left_of(0) }
+    fn spent(&self, until: &NotUntil<ClockReading>) -> Exhausted {
+        let now = self.clock.now();
+        Exhausted { retry_after: until.wait_time_from(now), left: self.left_of(0) }
     }
 
-    fn left_of(&self, remaining: u32) -> Left {
-        let full_in = self.due.load(Ordering::Relaxed).saturating_sub(self.hand.now().0);
-        Left { remaining, full_in_seconds: full_in.div_ceil(1_000_000_000) }
+    fn left_of(&self, remaining: u32) -> Quota {
+        let full_in = self.due.load(Ordering::Relaxed).saturating_sub(self.clock.now().0);
+        Quota { remaining, full_in_seconds: full_in.div_ceil(1_000_000_000) }
     }
 }
 
-/// GCRA's one number: the time at which the bucket is full again, in nanoseconds since the start; 0
-/// before the first.
+/// GCRA's only number: when the bucket is full again, in nanoseconds since the limiter was made; 0 before the first
+/// request.
 #[derive(Default)]
-struct Cells(Arc<AtomicU64>);
+struct GcraState(Arc<AtomicU64>);
 
-impl StateStore for Cells {
+impl StateStore for GcraState {
     type Key = NotKeyed;
 
     fn measure_and_replace<T, F, E>(&self, _: &NotKeyed, decide: F) -> Result<T, E>
@@ -127,10 +127,10 @@ impl StateStore for Cells {
     }
 }
 
-/// [`Cells`] that are never replaced.
-struct View(Arc<AtomicU64>);
+/// [`GcraState`] that is read and never replaced.
+struct PeekState(Arc<AtomicU64>);
 
-impl StateStore for View {
+impl StateStore for PeekState {
     type Key = NotKeyed;
 
     fn measure_and_replace<T, F, E>(&self, _: &NotKeyed, decide: F) -> Result<T, E>
@@ -142,35 +142,35 @@ impl StateStore for View {
     }
 }
 
-/// A clock that shows the time that those who ask have read, in nanoseconds since the limiter was made.
+/// A clock that shows the time passed in by the last caller, in nanoseconds since the limiter was made.
 ///
-/// governor asks its clock itself, and reading the time once more would cost as much as the limit. Two
-/// who ask at once may see each other's time, which is as good as their own.
+/// governor reads its clock itself, and reading the time again would cost as much as the limit. Concurrent callers
+/// may see each other's time, which is equally valid.
 #[derive(Clone)]
-struct Hand {
+struct SharedClock {
     start: Instant,
     now: Arc<AtomicU64>,
 }
 
-impl Hand {
+impl SharedClock {
     fn show(&self, now: Instant) {
         self.now.store(now.nanos_since(self.start), Ordering::Relaxed);
     }
 }
 
-/// A reading of [`Hand`].
+/// A reading of [`SharedClock`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Reading(u64);
+struct ClockReading(u64);
 
-impl Clock for Hand {
-    type Instant = Reading;
+impl Clock for SharedClock {
+    type Instant = ClockReading;
 
-    fn now(&self) -> Reading {
-        Reading(self.now.load(Ordering::Relaxed))
+    fn now(&self) -> ClockReading {
+        ClockReading(self.now.load(Ordering::Relaxed))
     }
 }
 
-impl Reference for Reading {
+impl Reference for ClockReading {
     fn duration_since(&self, earlier: Self) -> Nanos {
         self.0.saturating_sub(earlier.0).into()
     }
@@ -180,7 +180,7 @@ impl Reference for Reading {
     }
 }
 
-impl Add<Nanos> for Reading {
+impl Add<Nanos> for ClockReading {
     type Output = Self;
 
     fn add(self, more: Nanos) -> Self {
@@ -204,13 +204,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_burst_passes_and_the_next_is_told_when_to_come_back() {
+    async fn a_burst_passes_and_the_next_request_learns_when_to_come_back() {
         let limiter = limiter(500, 2);
-        assert_eq!(limiter.take(clock::now()), Ok(Left { remaining: 1, full_in_seconds: 1 }));
-        assert_eq!(limiter.take(clock::now()), Ok(Left { remaining: 0, full_in_seconds: 1 }));
+        assert_eq!(limiter.take(clock::now()), Ok(Quota { remaining: 1, full_in_seconds: 1 }));
+        assert_eq!(limiter.take(clock::now()), Ok(Quota { remaining: 0, full_in_seconds: 1 }));
         let spent = limiter.take(clock::now()).unwrap_err();
         assert_eq!(spent.retry_after, Duration::from_millis(500));
-        assert_eq!(spent.left, Left { remaining: 0, full_in_seconds: 1 });
+        assert_eq!(spent.left, Quota { remaining: 0, full_in_seconds: 1 });
         after(499).await;
         assert_eq!(limiter.take(clock::now()).unwrap_err().retry_after, Duration::from_millis(1));
         after(1).await;
@@ -218,27 +218,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_look_takes_nothing() {
+    async fn looking_takes_no_cell() {
         let limiter = limiter(1000, 3);
-        assert_eq!(limiter.left(clock::now()), Left { remaining: 3, full_in_seconds: 0 });
+        assert_eq!(limiter.left(clock::now()), Quota { remaining: 3, full_in_seconds: 0 });
         limiter.take(clock::now()).unwrap();
         for _ in 0..5 {
-            assert_eq!(limiter.left(clock::now()), Left { remaining: 2, full_in_seconds: 1 });
+            assert_eq!(limiter.left(clock::now()), Quota { remaining: 2, full_in_seconds: 1 });
         }
         limiter.take(clock::now()).unwrap();
         limiter.take(clock::now()).unwrap();
-        assert_eq!(limiter.left(clock::now()), Left { remaining: 0, full_in_seconds: 3 });
+        assert_eq!(limiter.left(clock::now()), Quota { remaining: 0, full_in_seconds: 3 });
         after(3000).await;
-        assert_eq!(limiter.left(clock::now()), Left { remaining: 3, full_in_seconds: 0 });
+        assert_eq!(limiter.left(clock::now()), Quota { remaining: 3, full_in_seconds: 0 });
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_has_come_back_of_a_cell_counts() {
+    async fn partly_refilled_cells_count() {
         let limiter = limiter(10_000, 1);
         limiter.take(clock::now()).unwrap();
         after(8_500).await;
         let spent = limiter.take(clock::now()).unwrap_err();
-        assert_eq!(spent.left, Left { remaining: 0, full_in_seconds: 2 });
+        assert_eq!(spent.left, Quota { remaining: 0, full_in_seconds: 2 });
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! The accept loop: as many connections as there are permits.
+//! The accept loop: accepts as many connections as there are slots.
 
 use std::io;
 use std::sync::Arc;
@@ -6,37 +6,39 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::either::Either;
 
-use super::connection::{Handler, Protocol};
+use super::accepted::{DetachedStream, Peer, Plain};
+use super::activity::Activity;
+use super::connection::{Handler, HttpServer};
 use super::drain::DrainWatch;
-use super::listener::{Listener, Loose, Peer, Plain};
+use super::listener::Listener;
+use super::plain_http;
+use super::slots::{ConnectionSlots, FreeSlot};
 use super::workers::Workers;
-use crate::telemetry::Gauge;
+use crate::clock::{self, TimedOut};
+use crate::telemetry::{CloseReason, Gauge};
 
-/// How long to wait when the process has no descriptors left: others must close theirs first.
+/// How long to wait when the process is out of file descriptors: other connections must close first.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
-/// A server: listeners that share connection permits and a handler.
-pub struct Server<H> {
+/// A server: listeners that share slots and a handler.
+pub(crate) struct Server<H> {
     /// How new connections are served; may be replaced at any time.
     pub serving: ArcSwap<Serving>,
-    /// One permit a connection.
-    pub permits: Arc<Semaphore>,
-    /// Who serves connections.
+    pub slots: Arc<ConnectionSlots>,
+    /// The threads that serve connections.
     pub workers: Arc<Workers>,
-    /// What answers.
     pub handler: Arc<H>,
     /// Open connections.
     pub connections: Arc<Gauge>,
 }
 
 /// How connections are served.
-pub struct Serving {
-    /// How they speak HTTP.
-    pub protocol: Protocol,
-    /// How they speak TLS, if they do.
+pub(crate) struct Serving {
+    pub protocol: HttpServer,
+    /// For TCP connections; absent without TLS.
     pub tls: Option<Arc<ServerConfig>>,
 }
 
@@ -57,23 +59,38 @@ impl Drop for Open {
 }
 
 impl<H: Handler> Server<H> {
-    /// Accepts until the drain begins. At the cap, further clients wait in the kernel's queue.
-    pub async fn run(self: Arc<Self>, listener: Listener, drain: DrainWatch) {
+    /// Accepts until the drain begins, then takes what the kernel has accepted by then. While all slots are in use,
+    /// further clients wait in the kernel's queue.
+    pub(crate) async fn run(self: Arc<Self>, listener: Listener, drain: DrainWatch) {
         let mut end = drain.clone();
+        let mut in_hand = None;
         tokio::select! {
             biased;
             () = end.due() => {}
-            () = self.accept_all(&listener, &drain) => {}
+            () = self.accept_all(&listener, &mut in_hand, &drain) => {}
+        }
+        let queued = listener.close().await;
+        for (stream, peer) in in_hand.into_iter().chain(queued) {
+            let free = self.slots.find().await;
+            self.hand_over(stream, peer, free, &drain);
         }
     }
 
-    async fn accept_all(self: &Arc<Self>, listener: &Listener, drain: &DrainWatch) {
-        // The semaphore is never closed.
-        while let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await {
+    /// A client that waits for a slot is left in `in_hand`.
+    async fn accept_all(
+        self: &Arc<Self>,
+        listener: &Listener,
+        in_hand: &mut Option<(Plain, Peer)>,
+        drain: &DrainWatch,
+    ) {
+        loop {
             match listener.accept().await {
-                Ok((stream, peer)) => {
-                    let held = (permit, Open::count(&self.connections));
-                    self.hand_over(stream, peer, held, drain);
+                Ok(client) => {
+                    *in_hand = Some(client);
+                    let free = self.slots.find().await;
+                    if let Some((stream, peer)) = in_hand.take() {
+                        self.hand_over(stream, peer, free, drain);
+                    }
                 }
                 Err(error) if is_clients(&error) => {}
                 Err(error) => {
@@ -86,35 +103,48 @@ impl<H: Handler> Server<H> {
             }
         }
     }
-}
 
-impl<H: Handler> Server<H> {
-    /// Has a connection served by the thread whose turn it is. What is `held` ends with it.
-    fn hand_over(self: &Arc<Self>, stream: Plain, peer: Peer, held: impl Send + 'static, drain: &DrainWatch) {
+    /// Passes a connection to the next thread in turn.
+    fn hand_over(self: &Arc<Self>, stream: Plain, peer: Peer, free: FreeSlot, drain: &DrainWatch) {
+        let activity = Activity::new(drain.close_signal(), free.kind);
+        let slot = self.slots.take(free, &activity);
+        let number = slot.number();
+        let held = (slot, Open::count(&self.connections));
         let (server, watch) = (Arc::clone(self), drain.clone());
-        let Some(worker) = self.workers.next() else {
-            return drain.spawn(async move {
+        let task = match self.workers.next() {
+            None => drain.spawn(async move {
                 let _held = held;
-                server.serve(stream, peer, watch).await;
-            });
-        };
-        // A socket that can't change runtimes is lost, as one that the kernel had no room for.
-        let Ok(loose) = Loose::from(stream) else { return };
-        drain.spawn_on(worker, async move {
-            let _held = held;
-            if let Ok(stream) = loose.settle() {
-                server.serve(stream, peer, watch).await;
+                server.serve(stream, peer, activity, watch).await;
+            }),
+            Some(worker) => {
+                // A socket that can't change runtimes is dropped, like one that the kernel had no space for.
+                let Ok(detached) = DetachedStream::from(stream) else { return };
+                drain.spawn_on(worker, async move {
+                    let _held = held;
+                    if let Ok(stream) = detached.settle() {
+                        server.serve(stream, peer, activity, watch).await;
+                    }
+                })
             }
-        });
+        };
+        self.slots.started(number, task);
     }
 
-    async fn serve(&self, stream: Plain, peer: Peer, drain: DrainWatch) {
+    async fn serve(&self, stream: Plain, peer: Peer, activity: Arc<Activity>, drain: DrainWatch) {
         let serving = self.serving.load_full();
         let handler = Arc::clone(&self.handler);
-        match &serving.tls {
-            None => serving.protocol.serve(stream, peer, handler, drain).await,
-            // Boxed, so that plain connections don't have its size.
-            Some(tls) => Box::pin(serving.secure(tls, stream, peer, handler, drain)).await,
+        let closed = match (&serving.tls, &stream) {
+            // Boxed, so that plaintext connections don't pay for its size.
+            (Some(tls), Either::Left(_)) => {
+                Box::pin(serving.secure(tls, stream, peer, handler, activity, drain)).await
+            }
+            // Unix sockets are always plaintext: their clients are on this machine.
+            (Some(_), Either::Right(_)) | (None, _) => {
+                serving.protocol.serve(stream, peer, handler, activity, drain).await
+            }
+        };
+        if let Some(reason) = closed {
+            self.slots.closed().count(reason);
         }
     }
 }
@@ -123,46 +153,66 @@ impl Serving {
     async fn secure<H: Handler>(
         &self,
         tls: &Arc<ServerConfig>,
-        stream: Plain,
+        mut stream: Plain,
         peer: Peer,
         handler: Arc<H>,
+        activity: Arc<Activity>,
         drain: DrainWatch,
-    ) {
-        let handshake = TlsAcceptor::from(Arc::clone(tls)).accept(stream);
-        match tokio::time::timeout(self.protocol.head_timeout(), handshake).await {
-            Ok(Ok(stream)) => self.protocol.serve(stream, peer, handler, drain).await,
-            // The error may quote what the client sent; its kind is enough.
-            Ok(Err(error)) => tracing::debug!(error = %error.kind(), "a TLS handshake failed"),
-            Err(_) => tracing::debug!("a TLS handshake took too long"),
+    ) -> Option<CloseReason> {
+        let handshake = async {
+            if let Either::Left(socket) = &mut stream
+                && plain_http::is_spoken(socket).await
+            {
+                plain_http::refuse(socket).await;
+                return Ok(None);
+            }
+            TlsAcceptor::from(Arc::clone(tls)).accept(stream).await.map(Some)
+        };
+        match clock::within(self.protocol.head_timeout(), handshake).await {
+            Ok(Ok(Some(stream))) => self.protocol.serve(stream, peer, handler, activity, drain).await,
+            Ok(Ok(None)) => {
+                tracing::debug!("a client spoke HTTP without TLS to a port with TLS");
+                None
+            }
+            // The error may quote the client's bytes; its kind is enough.
+            Ok(Err(error)) => {
+                tracing::debug!(error = %error.kind(), "a TLS handshake failed");
+                None
+            }
+            Err(TimedOut) => {
+                tracing::debug!("a TLS handshake took too long");
+                Some(CloseReason::Head)
+            }
         }
     }
 }
 
-/// Whether accepting failed for one client only, who has gone.
+/// Whether accepting failed for one client only, because it has disconnected.
 fn is_clients(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
     )
 }
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
     use http::{Request, Response};
     use http_body_util::Full;
-    use hyper::body::Incoming;
     use tokio::net::UnixStream;
-    use tokio_util::either::Either;
 
     use super::*;
-    use crate::server::{Answering, Drain, Timeouts};
+    use crate::server::activity::SlotKind;
+    use crate::server::{Answering, Drain, RequestBody, Timeouts};
+    use crate::telemetry::Plane;
 
     struct Empty;
 
     impl Handler for Empty {
         type Body = Full<Bytes>;
 
-        fn answer(self: &Arc<Self>, _: Peer, _: Request<Incoming>) -> Answering<Full<Bytes>> {
+        fn answer(self: &Arc<Self>, _: Peer, _: Request<RequestBody>) -> Answering<Full<Bytes>> {
             Answering::ready(Response::new(Full::default()))
         }
     }
@@ -170,16 +220,18 @@ mod tests {
     #[tokio::test]
     async fn a_connections_task_is_small_because_what_is_rare_is_boxed() {
         let timeouts = Timeouts { head: Duration::from_secs(5), idle: Duration::from_secs(60) };
-        let serving = Serving { protocol: Protocol::new(timeouts, 16 << 10), tls: None };
+        let serving = Serving { protocol: HttpServer::new(timeouts, 16 << 10), tls: None };
         let server = Server {
             serving: ArcSwap::from_pointee(serving),
-            permits: Arc::new(Semaphore::new(1)),
+            slots: ConnectionSlots::new(Plane::Data, 1, 0, Arc::default()),
             workers: Workers::none(),
             handler: Arc::new(Empty),
             connections: Arc::default(),
         };
         let (stream, _client) = UnixStream::pair().unwrap();
-        let task = server.serve(Either::Right(stream), Peer(None), Drain::new().watch());
-        assert!(size_of_val(&task) <= 1664, "{} bytes", size_of_val(&task));
+        let drain = Drain::new().watch();
+        let activity = Activity::new(drain.close_signal(), SlotKind::Ordinary);
+        let task = server.serve(Either::Right(stream), Peer(None), activity, drain);
+        assert!(size_of_val(&task) <= 1760, "{} bytes", size_of_val(&task));
     }
 }

@@ -1,4 +1,4 @@
-//! The end of a server: stop accepting, let connections finish, count the rest.
+//! Shutdown of a server: stop accepting, let connections finish, count the rest.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -7,49 +7,51 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
 
-/// How long after the drain has begun sockets are still read that have said nothing: what was on its
-/// way by then is answered.
+use crate::clock::{self, TimedOut};
+
+/// How long idle connections stay open after draining starts, so that requests in transit are served.
 const LAST_LOOK: Duration = Duration::from_millis(50);
 
-/// How far the end has come.
+/// The progress of a shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
+enum DrainStage {
     Serving,
     Finishing,
 }
 
-/// Ends servers, and knows every connection and task that they started.
+/// Shuts down servers, and tracks every connection and task that they started.
 #[derive(Debug)]
-pub struct Drain {
-    stage: watch::Sender<Stage>,
-    farewell: Farewell,
+pub(crate) struct Drain {
+    stage: watch::Sender<DrainStage>,
+    close_signal: CloseSignal,
     tasks: TaskTracker,
 }
 
 /// A connection's or listener's view of the [`Drain`].
 #[derive(Debug, Clone)]
-pub struct DrainWatch {
-    stage: watch::Receiver<Stage>,
-    farewell: Farewell,
+pub(crate) struct DrainWatch {
+    stage: watch::Receiver<DrainStage>,
+    close_signal: CloseSignal,
     tasks: TaskTracker,
 }
 
-/// Whether clients are to be told with each answer that their connection ends.
+/// Whether each answer must announce that its connection closes.
 #[derive(Debug, Clone, Default)]
-pub struct Farewell(Arc<AtomicBool>);
+pub(crate) struct CloseSignal(Arc<AtomicBool>);
 
-impl Farewell {
-    /// Whether they are.
-    pub fn is_due(&self) -> bool {
+impl CloseSignal {
+    /// Whether it must.
+    pub(crate) fn is_due(&self) -> bool {
         self.0.load(Relaxed)
     }
 }
 
-/// Whether everything had ended in time.
+/// Whether everything ended in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Drained {
+pub(crate) enum Drained {
     /// Yes.
     Whole,
     /// No: this many tasks were left.
@@ -57,61 +59,70 @@ pub enum Drained {
 }
 
 impl Drain {
-    /// Nothing is ending yet.
-    pub fn new() -> Self {
-        let farewell = Farewell::default();
-        Self { stage: watch::channel(Stage::Serving).0, farewell, tasks: TaskTracker::new() }
+    /// Not draining yet.
+    pub(crate) fn new() -> Self {
+        let close_signal = CloseSignal::default();
+        Self { stage: watch::channel(DrainStage::Serving).0, close_signal, tasks: TaskTracker::new() }
     }
 
     /// A view for a server.
-    pub fn watch(&self) -> DrainWatch {
-        let farewell = self.farewell.clone();
-        DrainWatch { stage: self.stage.subscribe(), farewell, tasks: self.tasks.clone() }
+    pub(crate) fn watch(&self) -> DrainWatch {
+        let close_signal = self.close_signal.clone();
+        DrainWatch { stage: self.stage.subscribe(), close_signal, tasks: self.tasks.clone() }
     }
 
-    /// Has clients told with each answer that their connection ends, so that by the time it does they
-    /// have left.
-    pub fn announce(&self) {
-        self.farewell.0.store(true, Relaxed);
+    /// Makes every answer announce that its connection closes, so that clients have moved on by the time it does.
+    pub(crate) fn announce(&self) {
+        self.close_signal.0.store(true, Relaxed);
     }
 
-    /// Tells everyone to finish what is under way.
-    pub fn begin(&self) {
+    /// Asks everything in progress to finish.
+    pub(crate) fn begin(&self) {
         self.announce();
-        self.stage.send_replace(Stage::Finishing);
+        self.stage.send_replace(DrainStage::Finishing);
         self.tasks.close();
     }
 
-    /// Waits until all have finished, for so long.
-    pub async fn finish(&self, within: Duration) -> Drained {
-        match tokio::time::timeout(within, self.tasks.wait()).await {
+    /// Waits until everything has finished, for at most `within`.
+    pub(crate) async fn finish(&self, within: Duration) -> Drained {
+        match clock::within(within, self.tasks.wait()).await {
             Ok(()) => Drained::Whole,
-            Err(_) => Drained::CutOff(self.tasks.len()),
+            Err(TimedOut) => Drained::CutOff(self.tasks.len()),
         }
     }
 }
 
 impl DrainWatch {
-    /// What answers say of the end.
-    pub fn farewell(&self) -> Farewell {
-        self.farewell.clone()
+    /// Whether answers must announce the shutdown.
+    pub(crate) fn close_signal(&self) -> CloseSignal {
+        self.close_signal.clone()
     }
 
-    /// Ends when it is time to close what does nothing: a moment after the drain has begun.
-    pub async fn due(&mut self) {
-        // The sender is gone only when the whole program is.
-        let _ = self.stage.wait_for(|stage| *stage >= Stage::Finishing).await;
-        tokio::time::sleep(LAST_LOOK).await;
+    /// Resolves when draining starts: from then on, waits that can be answered at once should end.
+    pub(crate) async fn begun(&mut self) {
+        // The sender lives as long as the program.
+        let _ = self.stage.wait_for(|stage| *stage >= DrainStage::Finishing).await;
+    }
+
+    /// Resolves when idle connections should close: [`LAST_LOOK`] after draining starts.
+    pub(crate) async fn due(&mut self) {
+        self.begun().await;
+        // Boxed: every connection waits for the drain, and few remain when it begins.
+        Box::pin(tokio::time::sleep(LAST_LOOK)).await;
     }
 
     /// Starts a task on another runtime.
-    pub fn spawn_on(&self, runtime: &Handle, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn_on(task, runtime);
+    pub(crate) fn spawn_on(
+        &self,
+        runtime: &Handle,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> AbortHandle {
+        self.tasks.spawn_on(task, runtime).abort_handle()
     }
 
     /// Starts a task that the drain waits for.
-    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(task);
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        self.tasks.spawn(task).abort_handle()
     }
 }
 
@@ -120,7 +131,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_drain_waits_for_its_tasks_and_says_who_was_left() {
+    async fn a_drain_waits_for_its_tasks_and_counts_the_rest() {
         let drain = Drain::new();
         let mut watch = drain.watch();
         watch.clone().spawn(async move { watch.due().await });
@@ -130,15 +141,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn clients_are_told_before_their_connections_are_closed() {
+    async fn closing_is_announced_before_connections_are_closed() {
         let drain = Drain::new();
         let mut watch = drain.watch();
-        assert!(!watch.farewell().is_due());
+        assert!(!watch.close_signal().is_due());
         drain.announce();
-        assert!(watch.farewell().is_due());
+        assert!(watch.close_signal().is_due());
         let early = tokio::time::timeout(Duration::from_secs(1), watch.due()).await;
         assert!(early.is_err(), "announced is not begun");
         drain.begin();
+        let start = clock::now();
+        watch.begun().await;
+        assert_eq!(clock::now(), start, "work can be cut short at once");
         watch.due().await;
+        assert!(clock::now().duration_since(start) >= LAST_LOOK, "what is in transit has a moment more");
     }
 }

@@ -1,4 +1,4 @@
-//! Sockets that systemd has opened for this process (`sd_listen_fds(3)`).
+//! Sockets opened by systemd for this process (`sd_listen_fds(3)`).
 
 use std::io;
 use std::path::Path;
@@ -6,21 +6,21 @@ use std::path::Path;
 use listenfd::ListenFd;
 use rustix::net::sockopt::socket_acceptconn;
 
-use super::listener::Socket;
+use super::socket::Socket;
 use crate::config::Address;
 
-/// Sockets of systemd's, each found by the address it is bound to. They outlive the process, so that a
-/// restart refuses no connection; their files are systemd's to make and to remove.
-pub struct Inherited {
+/// Sockets of systemd's, found by the address they are bound to. They outlive the process, so that a restart refuses
+/// no connection; systemd creates and removes their files.
+pub(crate) struct InheritedSockets {
     sockets: Vec<(Address, Socket)>,
 }
 
-impl Inherited {
-    /// Takes over those that are for this process, and the variables that tell of them; none without
+impl InheritedSockets {
+    /// Takes over the sockets meant for this process, and unsets the variables that describe them; none without
     /// systemd.
-    pub fn take() -> Self {
-        // Without this check a number left over from another process would make sockets of whatever
-        // descriptors this one has.
+    pub(crate) fn take() -> Self {
+        // Without this check, a stale number from another process would turn arbitrary descriptors of this one into
+        // sockets.
         let pid = std::env::var("LISTEN_PID").ok().and_then(|pid| pid.parse::<u32>().ok());
         if pid != Some(std::process::id()) {
             return Self { sockets: Vec::new() };
@@ -47,8 +47,8 @@ impl Inherited {
         Some(self.sockets.swap_remove(place))
     }
 
-    /// The addresses of those that no listener wanted.
-    pub fn unused(&self) -> impl Iterator<Item = &Address> {
+    /// The addresses of the sockets that no listener used.
+    pub(crate) fn unused(&self) -> impl Iterator<Item = &Address> {
         self.sockets.iter().map(|(address, _)| address)
     }
 }

@@ -1,72 +1,69 @@
-//! Sockets that clients connect to: bound here, or inherited from systemd.
+//! Sockets that clients connect to: bound by this process, or inherited from systemd.
 
 use std::io;
 use std::net::SocketAddr;
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+use rustix::net::sockopt::set_ipv6_v6only;
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio_util::either::Either;
 
-use super::inherited::Inherited;
+use super::accepted::{Peer, Plain, tcp};
+use super::closing::{close_tcp, close_unix};
+use super::inherited::InheritedSockets;
+use super::socket::Socket;
 use super::socket_file::SocketFile;
 use crate::config::Address;
 
-/// Clients that may wait in the kernel to be accepted, if it allows so many (`somaxconn`).
+/// The length of the kernel's queue of clients to be accepted, if it allows that many (`somaxconn`).
 const QUEUE: u32 = 4096;
 
 /// A bound socket.
-pub struct Listener {
-    /// The socket file that was made for it. Dropped before the socket: once nobody listens, another
-    /// process may have put its own in this place.
-    _file: Option<SocketFile>,
+pub(crate) struct Listener {
+    /// The socket file created for it. Dropped before the socket: once the socket is closed, another process may have
+    /// put its own in this place.
+    file: Option<SocketFile>,
     socket: Socket,
     address: Address,
+    origin: SocketOrigin,
 }
 
-pub(super) enum Socket {
-    Tcp(TcpListener),
-    Unix(UnixListener),
+/// Where a socket comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SocketOrigin {
+    /// Closed with the listener.
+    Bound,
+    /// Outlives the process, and so does its queue.
+    Inherited,
 }
 
-/// An accepted connection, before TLS.
-pub type Plain = Either<TcpStream, UnixStream>;
-
-/// An accepted connection that belongs to no runtime, on its way to another one.
-pub enum Loose {
-    /// Over TCP.
-    Tcp(std::net::TcpStream),
-    /// Over a Unix socket.
-    Unix(std::os::unix::net::UnixStream),
+/// Which clients an IPv6 socket on all addresses (`[::]`) accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IpFamilies {
+    /// The system's default, usually those with IPv4, too.
+    Default,
+    /// Those with IPv6 only, because another listener uses the same port for IPv4.
+    Ipv6Only,
 }
 
-impl Loose {
-    /// Takes a connection away from the current runtime.
-    pub fn from(stream: Plain) -> io::Result<Self> {
-        Ok(match stream {
-            Either::Left(stream) => Self::Tcp(stream.into_std()?),
-            Either::Right(stream) => Self::Unix(stream.into_std()?),
-        })
-    }
-
-    /// Gives it to the current runtime.
-    pub fn settle(self) -> io::Result<Plain> {
-        Ok(match self {
-            Self::Tcp(stream) => Either::Left(TcpStream::from_std(stream)?),
-            Self::Unix(stream) => Either::Right(UnixStream::from_std(stream)?),
-        })
-    }
-}
-
-/// Who is on the other side: an address, or nobody in particular for a Unix socket.
+/// How a socket is bound.
 #[derive(Debug, Clone, Copy)]
-pub struct Peer(pub Option<SocketAddr>);
+pub(crate) struct Binding {
+    pub families: IpFamilies,
+    /// The permissions of a Unix socket's file.
+    pub socket_mode: u32,
+}
 
 impl Listener {
-    /// Takes the inherited socket of this address, else binds one. The error names the address.
-    pub async fn open(address: &Address, inherited: &mut Inherited) -> io::Result<Self> {
+    /// Takes the inherited socket for this address, else binds one. The error names the address.
+    pub(crate) async fn open(
+        address: &Address,
+        binding: Binding,
+        inherited: &mut InheritedSockets,
+    ) -> io::Result<Self> {
         if let Some((address, socket)) = inherited.find(address) {
-            return Ok(Self { _file: None, socket, address });
+            return Ok(Self { file: None, socket, address, origin: SocketOrigin::Inherited });
         }
-        Self::bind(address).await.map_err(|error| {
+        Self::bind(address, binding).await.map_err(|error| {
             let mut message = format!("cannot listen on {address}: {error}");
             for other in inherited.unused() {
                 message += &format!("; systemd handed over {other}, which the configuration may mean");
@@ -75,34 +72,46 @@ impl Listener {
         })
     }
 
-    async fn bind(address: &Address) -> io::Result<Self> {
+    async fn bind(address: &Address, Binding { families, socket_mode }: Binding) -> io::Result<Self> {
+        let origin = SocketOrigin::Bound;
         match address {
             Address::Tcp(wanted) => {
-                let socket = listen_on(*wanted)?;
+                let socket = listen_on(*wanted, families)?;
                 let bound = socket.local_addr()?;
-                Ok(Self { _file: None, socket: Socket::Tcp(socket), address: Address::Tcp(bound) })
+                Ok(Self { file: None, socket: Socket::Tcp(socket), address: Address::Tcp(bound), origin })
             }
             Address::Unix(path) => {
-                let (socket, file) = SocketFile::listen(path).await?;
+                let (socket, file) = SocketFile::listen(path, socket_mode).await?;
                 let socket = Socket::Unix(UnixListener::from_std(socket)?);
-                Ok(Self { _file: Some(file), socket, address: address.clone() })
+                Ok(Self { file: Some(file), socket, address: address.clone(), origin })
             }
         }
     }
 
     /// The address it is bound to, port 0 resolved.
-    pub const fn address(&self) -> &Address {
+    pub(crate) const fn address(&self) -> &Address {
         &self.address
     }
 
+    /// Stops listening. Returns the clients that the kernel has accepted by then, whose connections it would reset;
+    /// an inherited socket keeps them for the next process.
+    pub(crate) async fn close(self) -> Vec<(Plain, Peer)> {
+        let Self { file, socket, origin, .. } = self;
+        let queued = match (origin, socket) {
+            (SocketOrigin::Bound, Socket::Tcp(socket)) => close_tcp(socket).await,
+            (SocketOrigin::Bound, Socket::Unix(socket)) => close_unix(socket),
+            (SocketOrigin::Inherited, _) => Vec::new(),
+        };
+        drop(file);
+        queued
+    }
+
     /// The next client.
-    pub async fn accept(&self) -> io::Result<(Plain, Peer)> {
+    pub(crate) async fn accept(&self) -> io::Result<(Plain, Peer)> {
         match &self.socket {
             Socket::Tcp(socket) => {
                 let (stream, peer) = socket.accept().await?;
-                // Answers are written whole, so Nagle's algorithm could only delay their ends.
-                let _ = stream.set_nodelay(true);
-                Ok((Either::Left(stream), Peer(Some(peer))))
+                Ok((tcp(stream), Peer(Some(peer))))
             }
             Socket::Unix(socket) => {
                 let (stream, _) = socket.accept().await?;
@@ -112,10 +121,14 @@ impl Listener {
     }
 }
 
-/// As [`TcpListener::bind`], which leaves room for 128 in the queue: a burst of more, or a moment at
-/// the cap, would cost those behind them a second or three.
-fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+/// As [`TcpListener::bind`], which limits the queue to 128: with a larger burst, or a moment without free slots, the
+/// clients behind those would wait a second or three.
+fn listen_on(address: SocketAddr, families: IpFamilies) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    match families {
+        IpFamilies::Ipv6Only if address.is_ipv6() => set_ipv6_v6only(&socket, true)?,
+        IpFamilies::Ipv6Only | IpFamilies::Default => {}
+    }
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(QUEUE)

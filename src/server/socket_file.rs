@@ -1,4 +1,4 @@
-//! The file of a Unix socket: made for owner and group alone, and removed only by whom it belongs to.
+//! The file of a Unix socket: created with the configured permissions, and removed only by its owner.
 
 use std::fs::{File, Permissions};
 use std::io;
@@ -12,22 +12,17 @@ use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
 };
 
-/// Who may connect: connecting takes the right to write. A socket answers whoever reaches it, on the
-/// admin plane even without a token, so the umask, whatever it is, doesn't decide this.
-const MODE: u32 = 0o660;
-
-/// Clients that may wait to be accepted; the kernel's own limit may be lower.
+/// The length of the kernel's queue of clients; its own limit may be lower.
 const BACKLOG: i32 = 1024;
 
-/// How long to wait for another process that is opening a socket in the same folder: it takes
-/// milliseconds.
+/// How long to wait for another process that is opening a socket in the same folder: it takes milliseconds.
 const TURN_LIMIT: Duration = Duration::from_secs(1);
 const TURN_PAUSE: Duration = Duration::from_millis(10);
 
-/// A socket file that this process made. Goes with it, if it is still the same: systemd's and those
-/// of others stay.
+/// A socket file created by this process. Removed with it if it is still the same file: those of systemd and other
+/// processes stay.
 #[derive(Debug)]
-pub struct SocketFile {
+pub(super) struct SocketFile {
     path: PathBuf,
     identity: Identity,
 }
@@ -44,18 +39,19 @@ impl Drop for SocketFile {
 }
 
 impl SocketFile {
-    /// Listens at `path`. What a process that was killed has left there is replaced.
-    pub async fn listen(path: &Path) -> io::Result<(UnixListener, Self)> {
-        // Without it, two processes could both see what a third has left, and the slower would remove
-        // the faster one's new socket.
+    /// Listens at `path` with these permissions, whatever the umask; connecting requires write permission. A file
+    /// left behind by a killed process is replaced.
+    pub(super) async fn listen(path: &Path, mode: u32) -> io::Result<(UnixListener, Self)> {
+        // Without the lock, two processes could both find the file of a third, and the slower would remove the faster
+        // one's new socket.
         let _turn = take_turn(path).await;
         remove_left_over(path)?;
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
         bind(&socket, &SocketAddrUnix::new(path)?)?;
         let file = Self { path: path.into(), identity: identity(path)? };
-        // Nobody can connect before `listen`, so nobody ever could who may not.
-        std::fs::set_permissions(path, Permissions::from_mode(MODE))?;
+        // Connecting fails before `listen`, so the permissions apply to every client.
+        std::fs::set_permissions(path, Permissions::from_mode(mode))?;
         listen(&socket, BACKLOG)?;
         Ok((UnixListener::from(socket), file))
     }
@@ -65,8 +61,8 @@ fn identity(path: &Path) -> io::Result<Identity> {
     std::fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-/// Locks the socket's folder while the result lives. A folder that can't be locked, as one that may not
-/// be read, is done without: the lock guards only against a rare race.
+/// Locks the socket's folder while the result lives. If a folder can't be locked, for example because it isn't
+/// readable, the lock is skipped: it only guards against a rare race.
 async fn take_turn(path: &Path) -> Option<File> {
     let folder = match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         Some(folder) => File::open(folder),
@@ -82,8 +78,8 @@ async fn take_turn(path: &Path) -> Option<File> {
     Some(folder)
 }
 
-/// Removes a socket file that nobody serves any more; never one that somebody serves, and never a file
-/// that is no socket.
+/// Removes a socket file that no process serves any more; never one that is served, and never a file that isn't a
+/// socket.
 fn remove_left_over(path: &Path) -> io::Result<()> {
     let Ok(metadata) = std::fs::symlink_metadata(path) else { return Ok(()) };
     if !metadata.file_type().is_socket() {
@@ -94,9 +90,9 @@ fn remove_left_over(path: &Path) -> io::Result<()> {
     let knock = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     match connect(&knock, &SocketAddrUnix::new(path)?) {
         Err(Errno::CONNREFUSED) => std::fs::remove_file(path),
-        // A full queue is somebody's, too.
+        // A full queue has a listener, too.
         Ok(()) | Err(Errno::AGAIN) => {
-            Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody serves this socket"))
+            Err(io::Error::new(io::ErrorKind::AddrInUse, "another process serves this socket"))
         }
         Err(Errno::NOENT) => Ok(()),
         Err(error) => Err(error.into()),
@@ -112,20 +108,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_left_over_socket_file_is_replaced_and_one_that_is_served_is_not() {
+    async fn an_abandoned_socket_file_is_replaced_and_a_served_one_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         drop(UnixListener::bind(&path).unwrap());
         assert!(path.exists(), "the standard library leaves it");
-        let first = SocketFile::listen(&path).await.unwrap();
-        let second = SocketFile::listen(&path).await.unwrap_err();
-        assert!(second.to_string().contains("somebody serves"), "{second}");
+        let first = SocketFile::listen(&path, 0o660).await.unwrap();
+        let second = SocketFile::listen(&path, 0o660).await.unwrap_err();
+        assert!(second.to_string().contains("another process serves"), "{second}");
         drop(first);
         assert!(!path.exists(), "a listener that ends in good order takes its file along");
     }
 
     #[tokio::test]
-    async fn a_socket_whose_queue_is_full_is_served_by_somebody() {
+    async fn a_socket_with_a_full_queue_counts_as_served() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         let socket =
@@ -133,40 +129,42 @@ mod tests {
         bind(&socket, &SocketAddrUnix::new(&path).unwrap()).unwrap();
         listen(&socket, 0).unwrap();
         let _queued = std::os::unix::net::UnixStream::connect(&path).unwrap();
-        let refused = SocketFile::listen(&path).await.unwrap_err();
-        assert!(refused.to_string().contains("somebody serves"), "{refused}");
+        let refused = SocketFile::listen(&path, 0o660).await.unwrap_err();
+        assert!(refused.to_string().contains("another process serves"), "{refused}");
     }
 
     #[tokio::test]
-    async fn a_file_that_is_no_socket_is_left_alone() {
+    async fn a_file_other_than_a_socket_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         std::fs::write(&path, "precious").unwrap();
-        assert!(SocketFile::listen(&path).await.unwrap_err().to_string().contains("no socket"));
+        assert!(SocketFile::listen(&path, 0o660).await.unwrap_err().to_string().contains("no socket"));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
     }
 
     #[tokio::test]
-    async fn a_file_that_another_has_put_there_since_stays() {
+    async fn a_file_created_later_by_another_process_stays() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
-        let first = SocketFile::listen(&path).await.unwrap();
+        let first = SocketFile::listen(&path, 0o660).await.unwrap();
         std::fs::rename(&path, folder.path().join("moved")).unwrap();
-        let _second = SocketFile::listen(&path).await.unwrap();
+        let _second = SocketFile::listen(&path, 0o660).await.unwrap();
         drop(first);
         assert!(path.exists());
     }
 
     #[tokio::test]
-    async fn owner_and_group_may_connect_and_nobody_else() {
+    async fn the_permissions_are_those_asked_for() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("s");
-        let _listening = SocketFile::listen(&path).await.unwrap();
-        assert_eq!(mode(&path), MODE);
+        for bits in [0o600, 0o660, 0o777] {
+            let path = folder.path().join(bits.to_string());
+            let _listening = SocketFile::listen(&path, bits).await.unwrap();
+            assert_eq!(mode(&path), bits);
+        }
     }
 
     #[tokio::test]
-    async fn of_many_who_find_what_was_left_one_gets_the_place() {
+    async fn of_many_processes_one_replaces_an_abandoned_socket() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         drop(UnixListener::bind(&path).unwrap());
@@ -176,7 +174,7 @@ mod tests {
                 std::thread::spawn(move || {
                     let runtime =
                         tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-                    runtime.block_on(SocketFile::listen(&path))
+                    runtime.block_on(SocketFile::listen(&path, 0o660))
                 })
             })
             .collect();

@@ -8,9 +8,9 @@ use rustls::sign::SingleCertAndKey;
 
 use crate::config::TlsIdentity;
 
-/// How a listener with this identity speaks TLS 1.2 and 1.3, offering HTTP/2 and HTTP/1.1; with client
-/// roots, only to clients that have a certificate of theirs.
-pub fn server_config(identity: &TlsIdentity) -> Result<Arc<ServerConfig>, rustls::Error> {
+/// The TLS configuration of a listener with this identity: TLS 1.2 and 1.3, offering HTTP/2 and HTTP/1.1; with client
+/// roots, only for clients with a certificate issued by one of them.
+pub(crate) fn server_config(identity: &TlsIdentity) -> Result<Arc<ServerConfig>, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions =
         ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;

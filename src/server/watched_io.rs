@@ -1,4 +1,4 @@
-//! A client's socket that tells [`Activity`] what passes through it.
+//! A client's socket that reports its traffic to [`Activity`].
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -8,37 +8,46 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::activity::Activity;
+use super::frame_filter::FrameFilter;
 use super::joined::poll_write_joined;
-use super::opening::{Opening, Speaks};
-use super::request_line::RequestLines;
+use super::preface::Preface;
+use super::request_head::HeadFilter;
+use crate::message::HttpVersion;
 
-/// A socket, watched. What was read of it to find out what it speaks is read again first.
-pub struct WatchedIo<I> {
+/// A watched socket. The bytes read to recognise the version are read again first.
+pub(super) struct WatchedIo<I> {
     io: I,
     activity: Arc<Activity>,
-    opening: Opening,
-    /// Bytes of the opening that were read again.
-    reread: usize,
-    /// Of HTTP/1.1.
-    lines: Option<RequestLines>,
+    preface: Preface,
+    /// Bytes of the preface that have been read again.
+    reread: u8,
+    filter: Filter,
+}
+
+/// Replaces what the HTTP library would hide.
+enum Filter {
+    Heads(HeadFilter),
+    /// Boxed, so that HTTP/1.1 connections don't pay for its size.
+    Frames(Box<FrameFilter>),
 }
 
 impl<I> WatchedIo<I> {
-    /// Watches `io`, of which `opening` was read.
-    pub fn new(io: I, opening: Opening, activity: Arc<Activity>) -> Self {
-        let lines = match opening.speaks {
-            Speaks::Lines => Some(RequestLines::new()),
-            Speaks::Frames => None,
+    /// Watches `io`, from which `preface` has been read.
+    pub(super) fn new(io: I, preface: Preface, activity: Arc<Activity>) -> Self {
+        let filter = match preface.version {
+            HttpVersion::Http1 => Filter::Heads(HeadFilter::new()),
+            HttpVersion::Http2 => Filter::Frames(Box::new(FrameFilter::new())),
         };
-        Self { io, activity, opening, reread: 0, lines }
+        Self { io, activity, preface, reread: 0, filter }
     }
 
-    /// The rest of the opening, as far as there is room for it.
+    /// The rest of the preface, as far as it fits.
     #[cold]
     fn reread(&mut self, rest: usize, buf: &mut ReadBuf<'_>) {
         let rest = rest.min(buf.remaining());
-        buf.put_slice(self.opening.bytes().get(self.reread..self.reread + rest).unwrap_or_default());
-        self.reread += rest;
+        let start = usize::from(self.reread);
+        buf.put_slice(self.preface.bytes().get(start..start + rest).unwrap_or_default());
+        self.reread = u8::try_from(start + rest).unwrap_or(u8::MAX);
     }
 }
 
@@ -46,15 +55,25 @@ impl<I: AsyncRead + Unpin> AsyncRead for WatchedIo<I> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        match this.opening.bytes().len() - this.reread {
-            0 => ready!(Pin::new(&mut this.io).poll_read(cx, buf))?,
-            rest => this.reread(rest, buf),
-        }
-        if let (Some(lines), Some(new)) = (&mut this.lines, buf.filled_mut().get_mut(before..))
-            && !new.is_empty()
-        {
-            lines.pass(new);
-            this.activity.head_bytes_came(lines.are_in_a_head());
+        let is_preface = match this.preface.bytes().len().saturating_sub(usize::from(this.reread)) {
+            0 => {
+                ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+                false
+            }
+            rest => {
+                this.reread(rest, buf);
+                true
+            }
+        };
+        let Some(new @ [_, ..]) = buf.filled_mut().get_mut(before..) else { return Poll::Ready(Ok(())) };
+        match &mut this.filter {
+            Filter::Heads(heads) => {
+                heads.pass(new);
+                this.activity.head_bytes_came(heads.is_in_a_head());
+            }
+            // HTTP/2's preface comes before the first frame.
+            Filter::Frames(_) if is_preface => {}
+            Filter::Frames(frames) => frames.pass(new),
         }
         Poll::Ready(Ok(()))
     }

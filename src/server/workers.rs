@@ -1,8 +1,8 @@
 //! The threads that serve connections, each with a runtime of its own.
 //!
-//! A connection stays with the thread that it was given to, and so does all that is done for it: tasks
-//! are neither stolen nor woken across threads, which costs a hit a good part of itself (a twentieth on
-//! one core, more on two). Connections are dealt out in turn.
+//! A connection stays with its thread, and so does all work for it: tasks are neither stolen nor woken across
+//! threads, which would cost a hit a considerable part of its time (a twentieth on one core, more on two).
+//! Connections are assigned in turn.
 
 use std::io;
 use std::sync::Arc;
@@ -11,25 +11,25 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
 
-/// Threads at most. A sidecar that needs more than this many cores is not one any more.
+/// The maximum number of threads. A sidecar that needs more cores is no longer one.
 const MOST: usize = 8;
 
-/// The threads beside the one that accepts, which takes its turn with them.
-pub struct Workers {
+/// The threads besides the accepting one, which takes its turn with them.
+pub(crate) struct Workers {
     others: Vec<Handle>,
     turn: AtomicUsize,
-    /// Dropped, it ends the threads.
+    /// Dropping it ends the threads.
     _end: watch::Sender<()>,
 }
 
 impl Workers {
-    /// Only the thread that accepts.
-    pub fn none() -> Arc<Self> {
+    /// The accepting thread only.
+    pub(crate) fn none() -> Arc<Self> {
         Arc::new(Self { others: Vec::new(), turn: AtomicUsize::new(0), _end: watch::channel(()).0 })
     }
 
-    /// As many threads as the process may use cores, the one that accepts included.
-    pub fn start() -> io::Result<Arc<Self>> {
+    /// One thread per available core, the accepting one included.
+    pub(crate) fn start() -> io::Result<Arc<Self>> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self::start_some(cores.min(MOST) - 1)
     }
@@ -42,7 +42,7 @@ impl Workers {
             handles.push(runtime.handle().clone());
             let mut ended = ended.clone();
             std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-                // It ends with an error, when the sender is gone.
+                // Ends with an error when the sender is dropped.
                 let _ = runtime.block_on(ended.changed());
                 runtime.shutdown_background();
             })?;
@@ -50,16 +50,16 @@ impl Workers {
         Ok(Arc::new(Self { others: handles, turn: AtomicUsize::new(0), _end: end }))
     }
 
-    /// Ends once every thread has found the time for a task.
-    pub async fn all_run(&self) {
+    /// Resolves once every thread has run a task.
+    pub(crate) async fn all_run(&self) {
         for worker in &self.others {
-            // It fails only when the thread has been told to end.
+            // Fails only when the thread has been asked to end.
             let _ = worker.spawn(async {}).await;
         }
     }
 
-    /// Whose turn it is; `None`: the thread that accepts.
-    pub fn next(&self) -> Option<&Handle> {
+    /// The next in turn; `None` is the accepting thread.
+    pub(crate) fn next(&self) -> Option<&Handle> {
         if self.others.is_empty() {
             return None;
         }
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn connections_are_dealt_out_in_turn_and_the_threads_end_with_their_owner() {
+    async fn connections_are_assigned_in_turn_and_threads_end_with_their_owner() {
         let workers = Workers::start_some(2).unwrap();
         let turns: Vec<_> = (0..6).map(|_| workers.next().map(Handle::id)).collect();
         let ids: Vec<_> = workers.others.iter().map(|handle| Some(handle.id())).collect();

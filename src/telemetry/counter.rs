@@ -1,8 +1,7 @@
 //! Counters and gauges as plain atomics, and counters by HTTP status.
 //!
-//! A tenant has some fifty series, and there may be a thousand tenants: what is counted is a number
-//! in the tenant's own struct, found without a hash or a lock, and becomes a named series only when
-//! it is scraped.
+//! A tenant has some fifty series, and there may be a thousand tenants. So a count is a number in the tenant's own
+//! struct, reached without hashing or locking, and becomes a named series only during a scrape.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
@@ -10,65 +9,60 @@ use std::sync::{Mutex, PoisonError};
 
 use http::StatusCode;
 
+use crate::domain::ErrorCode;
+
 /// A count that only grows.
 #[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
+pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
-    /// Counts one.
-    pub fn increment(&self) {
+    pub(crate) fn increment(&self) {
         self.add(1);
     }
 
-    /// Counts several.
-    pub fn add(&self, more: u64) {
+    pub(crate) fn add(&self, more: u64) {
         self.0.fetch_add(more, Relaxed);
     }
 
     /// The count so far.
-    pub fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
 }
 
-/// A figure that goes up and down.
+/// A number that rises and falls.
 #[derive(Debug, Default)]
-pub struct Gauge(AtomicI64);
+pub(crate) struct Gauge(AtomicI64);
 
 impl Gauge {
-    /// The figure.
-    pub fn get(&self) -> i64 {
+    pub(crate) fn get(&self) -> i64 {
         self.0.load(Relaxed)
     }
 
-    /// Replaces the figure.
-    pub fn set(&self, value: u64) {
+    pub(crate) fn set(&self, value: u64) {
         self.0.store(i64::try_from(value).unwrap_or(i64::MAX), Relaxed);
     }
 
-    /// Adds one.
-    pub fn raise(&self) {
+    pub(crate) fn raise(&self) {
         self.0.fetch_add(1, Relaxed);
     }
 
-    /// Takes one away again.
-    pub fn lower(&self) {
+    pub(crate) fn lower(&self) {
         self.0.fetch_sub(1, Relaxed);
     }
 }
 
-/// Counts by HTTP status. The statuses of nearly all answers cost one atomic addition; the others,
-/// of which there can be no more than a thousand, take a lock.
+/// Counts by HTTP status. The two most frequent cost one atomic addition; the others, at most a thousand, take
+/// a lock.
 #[derive(Debug, Default)]
-pub struct StatusCounter {
+pub(crate) struct StatusCounter {
     ok: Counter,
     not_modified: Counter,
     others: Mutex<BTreeMap<u16, u64>>,
 }
 
 impl StatusCounter {
-    /// Counts an answer.
-    pub fn increment(&self, status: StatusCode) {
+    pub(crate) fn increment(&self, status: StatusCode) {
         match status {
             StatusCode::OK => self.ok.increment(),
             StatusCode::NOT_MODIFIED => self.not_modified.increment(),
@@ -79,8 +73,8 @@ impl StatusCounter {
         }
     }
 
-    /// Every status seen with its count, and 200 in any case.
-    pub fn counts(&self) -> BTreeMap<u16, u64> {
+    /// Every status that was counted, and always 200.
+    pub(crate) fn counts(&self) -> BTreeMap<u16, u64> {
         let mut counts = self.others.lock().unwrap_or_else(PoisonError::into_inner).clone();
         counts.insert(200, self.ok.get());
         let not_modified = self.not_modified.get();
@@ -88,6 +82,23 @@ impl StatusCounter {
             counts.insert(304, not_modified);
         }
         counts
+    }
+}
+
+/// Counts by error code.
+#[derive(Debug, Default)]
+pub(crate) struct CodeCounter([Counter; ErrorCode::ALL.len()]);
+
+impl CodeCounter {
+    pub(crate) fn increment(&self, code: ErrorCode) {
+        // The array has the length of `ALL`, so the element is there.
+        if let Some(counter) = self.0.get(code as usize) {
+            counter.increment();
+        }
+    }
+
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (ErrorCode, u64)> {
+        ErrorCode::ALL.into_iter().zip(self.0.iter().map(Counter::get))
     }
 }
 

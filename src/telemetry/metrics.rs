@@ -1,4 +1,4 @@
-//! The process's metrics: where every number lives, and the text that a scrape gets.
+//! The process's metrics: the home of every number, and the text of a scrape.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,69 +10,56 @@ use jiff::Timestamp;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{Encoder, Histogram, HistogramOpts, HistogramVec, Registry, TextEncoder};
 
-use super::counter::{Counter, Gauge, StatusCounter};
-use super::families::{Families, full_name};
+use super::connections::{ClosedConnections, Plane};
+use super::counter::{CodeCounter, Counter, Gauge, StatusCounter};
+use super::families::{FamilyCollector, full_name};
+use super::levels::LevelMetrics;
 use super::log::LogDrops;
+use super::shared::Shared;
 use super::tenant::TenantMetrics;
-use super::times::Times;
-use crate::domain::{Outcome, RouteLabel};
+use super::times::{BUCKETS, Times};
+use crate::domain::{ErrorCode, Outcome, RouteLabel};
 
-/// The upper bounds of the histograms' buckets, in seconds. A hit takes some 20 µs, a fetch 10 ms to
-/// 10 s.
-pub const BUCKETS: [f64; 17] = [
-    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
-    5.0, 10.0,
-];
+/// The upper bounds of the buckets for waits, in seconds; waits last up to five minutes.
+const WAIT_BUCKETS: [f64; 10] = [0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 300.0];
 
-/// The numbers that both the request path and the scrape reach.
-pub struct Shared {
-    /// The tenants of the running configuration.
-    pub(super) tenants: ArcSwap<Vec<Arc<TenantMetrics>>>,
-    /// Requests without a valid tenant.
-    pub(super) nobody: StatusCounter,
-    pub(super) requests_in_flight: Gauge,
-    pub(super) connections: Arc<Gauge>,
-    pub(super) log_drops: LogDrops,
-    pub(super) reloads: Counter,
-    pub(super) failed_reloads: Counter,
-    /// Seconds since 1970.
-    pub(super) last_reload: Gauge,
-    /// 1 or 0.
-    pub(super) last_reload_successful: Gauge,
-    /// `None` without TLS.
-    pub(super) certificate_expiry: ArcSwap<Option<Timestamp>>,
-}
-
-/// How often the configuration was read again.
+/// Counts of reloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reloads {
-    /// Times that it took effect.
-    pub succeeded: u64,
-    /// Times that it changed nothing.
-    pub failed: u64,
-    /// When the running one was loaded.
-    pub loaded_at: Timestamp,
+pub(crate) struct Reloads {
+    /// Reloads that took effect.
+    pub(crate) succeeded: u64,
+    /// Reloads that were rejected.
+    pub(crate) failed: u64,
+    /// When the running configuration was loaded.
+    pub(crate) loaded_at: Timestamp,
 }
 
-/// All metrics of the process. Series of tenants come and go with the configuration; all others are
-/// there from the start.
-pub struct Metrics {
+/// All metrics of the process. Series of tenants appear and disappear with the configuration; all others exist
+/// from the start.
+pub(crate) struct Metrics {
     registry: Registry,
     shared: Arc<Shared>,
     lookup_seconds: [Histogram; Outcome::ALL.len()],
     refused_call_seconds: Histogram,
+    list_seconds: Histogram,
+    recording_seconds: Histogram,
+    transcription_seconds: Histogram,
+    passthrough_seconds: Histogram,
     other_seconds: Histogram,
-    upstream_seconds: Histogram,
+    wait_seconds: Histogram,
 }
 
 impl Metrics {
-    /// Registers everything in a registry of its own. Fails only if two families had one name.
-    pub fn new(log_drops: LogDrops) -> Result<Self, prometheus::Error> {
+    /// Registers everything in its own registry. Fails only if two families have the same name.
+    pub(crate) fn new(log_drops: LogDrops) -> Result<Self, prometheus::Error> {
         let shared = Arc::new(Shared {
             tenants: ArcSwap::default(),
-            nobody: StatusCounter::default(),
+            unauthenticated: StatusCounter::default(),
+            refusals: CodeCounter::default(),
             requests_in_flight: Gauge::default(),
             connections: Arc::default(),
+            closed: Default::default(),
+            disk: Arc::default(),
             log_drops,
             reloads: Counter::default(),
             failed_reloads: Counter::default(),
@@ -82,71 +69,87 @@ impl Metrics {
         });
         let registry = Registry::new();
         registry.register(Box::new(ProcessCollector::for_self()))?;
-        registry.register(Box::new(Families::new(Arc::clone(&shared))?))?;
+        registry.register(Box::new(FamilyCollector::new(Arc::clone(&shared))?))?;
         let help = "Time from a request's head to the end of its answer.";
         let options = HistogramOpts::new(full_name("request_duration_seconds"), help).buckets(BUCKETS.into());
         let requests = HistogramVec::new(options, &["route", "outcome"])?;
         registry.register(Box::new(requests.clone()))?;
-        let help = "Time from sending an upstream request to the end of its response.";
-        let options = HistogramOpts::new(full_name("upstream_request_duration_seconds"), help);
-        let upstream_seconds = Histogram::with_opts(options.buckets(BUCKETS.into()))?;
-        registry.register(Box::new(upstream_seconds.clone()))?;
+        let help = "How long lookups waited until their call was final, or their wait ended otherwise.";
+        let options =
+            HistogramOpts::new(full_name("wait_duration_seconds"), help).buckets(WAIT_BUCKETS.into());
+        let wait_seconds = Histogram::with_opts(options)?;
+        registry.register(Box::new(wait_seconds.clone()))?;
         let of = |route: RouteLabel, outcome| requests.with_label_values(&[route.label(), outcome]);
         Ok(Self {
             lookup_seconds: Outcome::ALL.map(|outcome| of(RouteLabel::Call, outcome.label())),
             refused_call_seconds: of(RouteLabel::Call, "none"),
+            list_seconds: of(RouteLabel::Calls, "none"),
+            recording_seconds: of(RouteLabel::Recording, "none"),
+            transcription_seconds: of(RouteLabel::Transcription, "none"),
+            passthrough_seconds: of(RouteLabel::Passthrough, "none"),
             other_seconds: of(RouteLabel::None, "none"),
+            wait_seconds,
             registry,
             shared,
-            upstream_seconds,
         })
     }
 
-    /// Makes these the tenants whose series are shown.
-    pub fn show_tenants(&self, tenants: Vec<Arc<TenantMetrics>>) {
+    /// Exports the series of these tenants, and of no others.
+    pub(crate) fn show_tenants(&self, tenants: Vec<Arc<TenantMetrics>>) {
         self.shared.tenants.store(Arc::new(tenants));
     }
 
-    /// Makes this the end of the certificate that clients are shown; `None` without TLS.
-    pub fn show_certificate(&self, expiry: Option<Timestamp>) {
+    /// Exports the expiry of the certificate that clients see; `None` without TLS.
+    pub(crate) fn show_certificate(&self, expiry: Option<Timestamp>) {
         self.shared.certificate_expiry.store(Arc::new(expiry));
     }
 
-    /// Requests being answered.
-    pub fn requests_in_flight(&self) -> &Gauge {
+    pub(crate) fn requests_in_flight(&self) -> &Gauge {
         &self.shared.requests_in_flight
     }
 
-    /// Log lines that were dropped.
-    pub fn log_lines_dropped(&self) -> u64 {
+    pub(crate) fn log_lines_dropped(&self) -> u64 {
         self.shared.log_drops.count()
     }
 
-    /// Client connections.
-    pub fn connections(&self) -> &Arc<Gauge> {
+    pub(crate) fn connections(&self) -> &Arc<Gauge> {
         &self.shared.connections
     }
 
-    /// Notes when the first configuration was loaded.
-    pub fn count_start(&self, at: Timestamp) {
+    /// The numbers of the disk level.
+    pub(crate) fn disk(&self) -> &Arc<LevelMetrics> {
+        &self.shared.disk
+    }
+
+    /// The connections of a plane that the server closed.
+    pub(crate) fn closed_connections(&self, plane: Plane) -> &Arc<ClosedConnections> {
+        let [data, admin] = &self.shared.closed;
+        match plane {
+            Plane::Data => data,
+            Plane::Admin => admin,
+        }
+    }
+
+    /// Records when the first configuration was loaded.
+    pub(crate) fn count_start(&self, at: Timestamp) {
         self.shared.last_reload.set(u64::try_from(at.as_second()).unwrap_or(0));
         self.shared.last_reload_successful.set(1);
     }
 
     /// Counts a reload that took effect.
-    pub fn count_reload_success(&self, at: Timestamp) {
+    pub(crate) fn count_reload_success(&self, at: Timestamp) {
         self.shared.reloads.increment();
         self.count_start(at);
     }
 
-    /// Counts a reload that changed nothing.
-    pub fn count_reload_failure(&self) {
+    /// Counts a rejected reload.
+    pub(crate) fn count_reload_failure(&self) {
         self.shared.failed_reloads.increment();
         self.shared.last_reload_successful.set(0);
     }
 
-    /// How often the configuration was read again, and when the running one was.
-    pub fn reloads(&self) -> Reloads {
+    /// Counts of reloads, and when the running configuration was loaded.
+    pub(crate) fn reloads(&self) -> Reloads {
         Reloads {
             succeeded: self.shared.reloads.get(),
             failed: self.shared.failed_reloads.get(),
@@ -154,21 +157,35 @@ impl Metrics {
         }
     }
 
-    /// Counts a request that named no tenant.
-    pub fn count_stranger(&self, status: StatusCode) {
-        self.shared.nobody.increment(status);
+    /// Counts a request without a valid token.
+    pub(crate) fn count_unauthenticated(&self, status: StatusCode) {
+        self.shared.unauthenticated.increment(status);
     }
 
-    /// Requests that named no tenant, by status.
-    pub fn strangers(&self) -> BTreeMap<u16, u64> {
-        self.shared.nobody.counts()
+    /// Counts a refusal of a request without a valid token, on either plane.
+    pub(crate) fn count_refusal(&self, code: ErrorCode) {
+        self.shared.refusals.increment(code);
     }
 
-    /// Takes the time of an answered request; `outcome` is `None` for one that never became a lookup.
-    pub fn time_request(&self, route: RouteLabel, outcome: Option<Outcome>, took: Duration) {
+    /// Refusals of requests without a valid token, by code.
+    pub(crate) fn refusals(&self) -> impl Iterator<Item = (ErrorCode, u64)> {
+        self.shared.refusals.counts()
+    }
+
+    /// Requests without a valid token, by status.
+    pub(crate) fn unauthenticated(&self) -> BTreeMap<u16, u64> {
+        self.shared.unauthenticated.counts()
+    }
+
+    /// Records the duration of an answered request; `outcome` is `None` if it never became a lookup.
+    pub(crate) fn time_request(&self, route: RouteLabel, outcome: Option<Outcome>, took: Duration) {
         let histogram = match (route, outcome) {
             (RouteLabel::Call, Some(outcome)) => self.lookup_seconds.get(outcome as usize),
             (RouteLabel::Call, None) => Some(&self.refused_call_seconds),
+            (RouteLabel::Calls, _) => Some(&self.list_seconds),
+            (RouteLabel::Recording, _) => Some(&self.recording_seconds),
+            (RouteLabel::Transcription, _) => Some(&self.transcription_seconds),
+            (RouteLabel::Passthrough, _) => Some(&self.passthrough_seconds),
             (RouteLabel::None, _) => Some(&self.other_seconds),
         };
         if let Some(histogram) = histogram {
@@ -176,25 +193,27 @@ impl Metrics {
         }
     }
 
-    /// Takes the time of an upstream request.
-    pub fn time_upstream(&self, took: Duration) {
-        self.upstream_seconds.observe(took.as_secs_f64());
+    /// Records the duration of a wait that has ended.
+    pub(crate) fn time_wait(&self, took: Duration) {
+        self.wait_seconds.observe(took.as_secs_f64());
     }
 
-    /// How long lookups took, by outcome.
-    pub fn lookup_times(&self) -> impl Iterator<Item = (Outcome, Times)> {
+    /// Durations of lookups, by outcome.
+    pub(crate) fn lookup_times(&self) -> impl Iterator<Item = (Outcome, Times)> {
         Outcome::ALL.into_iter().zip(self.lookup_seconds.iter().map(Times::of))
     }
 
-    /// How long upstream requests took.
-    pub fn upstream_times(&self) -> Times {
-        Times::of(&self.upstream_seconds)
+    /// Durations of upstream requests, all tenants together.
+    pub(crate) fn upstream_times(&self) -> Times {
+        let none = Times { counts: vec![0; BUCKETS.len() + 1], sum_seconds: 0.0 };
+        let tenants = self.shared.tenants.load();
+        tenants.iter().map(|tenant| tenant.upstream_seconds.times()).fold(none, Times::plus)
     }
 
-    /// Everything in Prometheus' text format, version 0.0.4.
-    pub fn text(&self) -> Vec<u8> {
+    /// The scrape, in Prometheus' text format 0.0.4.
+    pub(crate) fn text(&self) -> Vec<u8> {
         let mut text = Vec::new();
-        // Writing into memory fails only for a family without series, and then what is there is there.
+        // Writing into memory fails only for a family without series, and those are filtered out.
         let families: Vec<_> =
             self.registry.gather().into_iter().filter(|f| !f.get_metric().is_empty()).collect();
         let _ = TextEncoder::new().encode(&families, &mut text);
@@ -227,7 +246,9 @@ mod tests {
             "upstream_key_rejections_total{tenant=\"a\"} 0",
             "request_duration_seconds_count{outcome=\"miss\",route=\"call\"} 0",
             "request_duration_seconds_count{outcome=\"none\",route=\"none\"} 0",
-            "upstream_request_duration_seconds_count 0",
+            "upstream_request_duration_seconds_count{tenant=\"a\"} 0",
+            "lookups_covered_total{tenant=\"a\"} 0",
+            "upstream_key_active{key=\"primary\",tenant=\"a\"} 1",
             "requests_in_flight 0",
             "connections 0",
             "log_lines_dropped_total 0",

@@ -1,30 +1,54 @@
-//! What the gateway tells of itself: every metric with its labels as enums, the record of a request
-//! and its access line, logs, the trace context that is passed on.
+//! Observability: every metric with its labels as enums, each request's record and access line, logs, and the
+//! propagated trace context.
 //!
-//! Knows no cache, upstream or socket: whoever has a figure puts it here.
+//! Knows no cache, upstream or socket; their owners report to it.
 
+mod connections;
 mod counter;
+mod eviction;
 mod families;
+mod family;
+mod histogram;
+mod level_families;
+mod levels;
 mod log;
+mod log_throttle;
+mod media;
+mod media_families;
 mod metrics;
 mod record;
+mod shared;
 mod spans;
+mod streams;
 mod tenant;
 mod times;
 mod trace_context;
+mod upstream_failure;
+mod wait_end;
+mod waits;
 
-pub use counter::Gauge;
-pub use log::{CallHasher, LogControl, start as start_log};
-pub use metrics::{BUCKETS, Metrics, Reloads};
-pub use prometheus::Error as MetricsError;
-pub use record::{Closing, Record, Telemetry};
-pub use spans::Spans;
-pub use tenant::{Eviction, LimitLabel, TenantMetrics, UpstreamFailure};
-pub use times::Times;
-pub use trace_context::{TRACEPARENT, TraceContext};
+pub(crate) use connections::{CloseReason, ClosedConnections, Plane};
+pub(crate) use counter::Gauge;
+pub(crate) use eviction::Eviction;
+pub(crate) use levels::{LevelMetrics, LevelResult, WriteResult};
+pub(crate) use log::{CallHasher, Colour, LogControl, LogOptions, start as start_log};
+pub(crate) use log_throttle::LogThrottle;
+pub(crate) use media::StreamEnd;
+pub(crate) use metrics::{Metrics, Reloads};
+pub(crate) use prometheus::Error as MetricsError;
+pub(crate) use record::{Closing, Coverage, Record, Sent, Telemetry, WaitRecord};
+pub(crate) use spans::Spans;
+pub(crate) use streams::StreamTally;
+pub(crate) use tenant::KeyInUse;
+pub(crate) use tenant::{LimitLabel, TenantMetrics};
+pub(crate) use times::{BUCKETS, Times};
+pub(crate) use trace_context::{TRACEPARENT, TraceContext};
+pub(crate) use upstream_failure::UpstreamFailure;
+pub(crate) use wait_end::WaitEnd;
+pub(crate) use waits::WaitTally;
 
 /// The program's version.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The commit it was built from, as far as the build could tell.
-pub const REVISION: &str = env!("CREDIRA_GATEWAY_REVISION");
+pub(crate) const REVISION: &str = env!("CREDIRA_GATEWAY_REVISION");

@@ -1,37 +1,37 @@
-//! W3C Trace Context: which `traceparent` and `tracestate` are passed on.
+//! W3C Trace Context: parses and passes on `traceparent` and `tracestate`.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// `traceparent`.
-pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// `tracestate`.
-pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The longest `tracestate` that is passed on (Trace Context section 3.3.1.5 asks for at least 512).
 const MAX_STATE_BYTES: usize = 512;
 
-/// A client's trace, checked for its form.
+/// A client's well-formed trace context.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TraceContext {
+pub(crate) struct TraceContext {
     pub(super) parent: HeaderValue,
     pub(super) state: Option<HeaderValue>,
 }
 
 impl TraceContext {
-    /// Reads the one `traceparent` of a request, and its `tracestate` if there is one line of it.
-    pub fn read(headers: &HeaderMap) -> Option<Self> {
+    /// Reads a request's only `traceparent`, and its `tracestate` if that is a single line.
+    pub(crate) fn read(headers: &HeaderMap) -> Option<Self> {
         let parent = only(headers, &TRACEPARENT).filter(|value| is_traceparent(value.as_bytes()))?;
         let state = only(headers, &TRACESTATE).filter(|value| is_tracestate(value.as_bytes()));
         Some(Self { parent: parent.clone(), state: state.cloned() })
     }
 
-    /// The 32 digits of the trace's ID.
-    pub fn trace_id(&self) -> &str {
+    /// The trace ID, 32 digits.
+    pub(crate) fn trace_id(&self) -> &str {
         self.parent.to_str().ok().and_then(|text| text.get(3..35)).unwrap_or_default()
     }
 
     /// Writes both headers into an upstream request.
-    pub fn write(&self, headers: &mut HeaderMap) {
+    pub(crate) fn write(&self, headers: &mut HeaderMap) {
         headers.insert(TRACEPARENT, self.parent.clone());
         if let Some(state) = &self.state {
             headers.insert(TRACESTATE, state.clone());
@@ -45,8 +45,8 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue
     first.filter(|_| values.next().is_none())
 }
 
-/// Version 00: `00-` 32 digits `-` 16 digits `-` 2 digits, lower case, neither ID all zero. Of a
-/// higher version the same start is taken, as section 3.2.4 asks.
+/// Version 00: `00-` 32 digits `-` 16 digits `-` 2 digits, lower case, neither ID all zero. A higher version is
+/// accepted if it begins the same way (section 3.2.4).
 fn is_traceparent(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
     let mut fields = text.splitn(5, '-');

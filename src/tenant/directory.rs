@@ -1,25 +1,29 @@
-//! From token to tenant.
+//! Finds tenants by token.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use http::HeaderValue;
 
-use super::credentials::token_hash;
+use super::digest_hasher::DigestHasher;
 use super::owned::Tenant;
+use super::passed_tokens::PassedTokens;
 use crate::domain::{Refusal, TenantName, TokenHash};
+use crate::message::bearer_token;
 
-/// The tenants of one configuration. On the data plane a tenant is reached through its token alone.
-pub struct Directory {
+/// The tenants of one configuration. The data plane reaches a tenant only through its token.
+pub(crate) struct Directory {
     by_token: HashMap<TokenHash, Arc<Tenant>, BuildHasherDefault<DigestHasher>>,
     by_name: HashMap<TenantName, Arc<Tenant>>,
+    passed: Option<PassedTokens>,
 }
 
 impl Directory {
-    /// A directory of tenants; the configuration has made sure that no two share a token.
-    pub fn new(tenants: impl IntoIterator<Item = Arc<Tenant>>) -> Self {
-        let mut directory = Self { by_token: HashMap::default(), by_name: HashMap::new() };
+    /// A directory of tenants; the configuration ensures that no two share a token.
+    pub(crate) fn new(tenants: impl IntoIterator<Item = Arc<Tenant>>) -> Self {
+        let mut directory =
+            Self { by_token: HashMap::default(), by_name: HashMap::new(), passed: PassedTokens::new() };
         for tenant in tenants {
             for hash in tenant.token_hashes() {
                 directory.by_token.insert(*hash, Arc::clone(&tenant));
@@ -29,42 +33,31 @@ impl Directory {
         directory
     }
 
-    /// The tenant whose token a request bears in its one `Authorization`. All that is wrong with a token
-    /// looks the same from outside. A wrong one costs one digest and leaves nothing behind.
-    pub fn recognise(&self, authorization: Option<&HeaderValue>) -> Result<&Arc<Tenant>, Refusal> {
-        authorization
-            .and_then(token_hash)
-            .and_then(|hash| self.by_token.get(&hash))
-            .ok_or(Refusal::Unauthorized)
+    /// The tenant whose token is in the request's only `Authorization`. All kinds of invalid tokens look the same to
+    /// clients. An invalid token costs one digest and leaves nothing behind.
+    pub(crate) fn recognise(&self, authorization: Option<&HeaderValue>) -> Result<&Arc<Tenant>, Refusal> {
+        authorization.and_then(bearer_token).and_then(|token| self.owner(token)).ok_or(Refusal::Unauthorized)
+    }
+
+    fn owner(&self, token: &[u8]) -> Option<&Arc<Tenant>> {
+        let Some(passed) = &self.passed else { return self.by_token.get(&TokenHash::of(token)) };
+        let hash = passed.hash(token);
+        if let Some(digest) = passed.digest(hash) {
+            return self.by_token.get(&digest);
+        }
+        let digest = TokenHash::of(token);
+        let tenant = self.by_token.get(&digest)?;
+        passed.note(hash, digest);
+        Some(tenant)
     }
 
     /// A tenant by name, for the admin plane.
-    pub fn named(&self, name: &TenantName) -> Option<&Arc<Tenant>> {
+    pub(crate) fn named(&self, name: &TenantName) -> Option<&Arc<Tenant>> {
         self.by_name.get(name)
     }
 
     /// All tenants, for the admin plane.
-    pub fn all(&self) -> impl Iterator<Item = &Arc<Tenant>> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Tenant>> {
         self.by_name.values()
-    }
-}
-
-/// Passes on the part of a digest that [`TokenHash`] writes, which is as random as any hash.
-#[derive(Default)]
-struct DigestHasher(u64);
-
-impl Hasher for DigestHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = number;
     }
 }

@@ -1,11 +1,12 @@
-//! Who asks, and everything that is theirs: tokens, and the `Tenant` that owns its limiters, its
-//! cache, its fetches and its way to the upstream. Nothing in here is shared between two tenants.
+//! Tenants and everything they own: tokens, and the `Tenant` with its limiters, its cache, its fetches and its
+//! upstream client. Nothing here is shared between two tenants.
 
-mod credentials;
+mod digest_hasher;
 mod directory;
 mod owned;
-mod turnstile;
+mod passed_tokens;
+mod concurrency;
 
-pub use directory::Directory;
-pub use owned::{LimitState, Tenant, Waits};
-pub use turnstile::{Place, TurnedAway, Turnstile};
+pub(crate) use concurrency::{ConcurrencyLimit, LimitReached, SlotPermit};
+pub(crate) use directory::Directory;
+pub(crate) use owned::{Caches, LimitState, Tenant, TenantPurge, Waits};

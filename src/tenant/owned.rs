@@ -1,85 +1,115 @@
-//! A tenant: its name, its tokens, and all that is its own.
+//! A tenant: its name, its tokens, and everything it owns.
 
 use std::sync::Arc;
 
 use http::HeaderValue;
 
-use super::turnstile::{Room, Turnstile};
-use crate::cache::Cache;
-use crate::clock::Instant;
-use crate::config::{Rate, Tenant as Settings};
-use crate::domain::{Refusal, TenantName, TokenHash};
-use crate::limits::{Left, Limiter};
+use super::concurrency::{ConcurrencyLimit, FetchSlots};
+use crate::cache::{Lists, TenantCache, Watches};
+use crate::clock::{self, Instant};
+use crate::config::{Rate, TenantSettings};
+use crate::domain::{CallId, PassthroughEndpoint, Refusal, RouteAccess, TenantName, TokenHash};
+use crate::levels::{Erasure, TenantDisk};
+use crate::limits::{Limiter, Quota};
 use crate::telemetry::{LimitLabel, TenantMetrics};
 use crate::upstream::Upstream;
 
-/// One tenant's world. Reached only through its token, or by name on the admin plane.
-pub struct Tenant {
+/// One tenant and all it owns. Reached only through its token, or by name on the admin plane.
+pub(crate) struct Tenant {
     name: TenantName,
     token_hashes: Vec<TokenHash>,
     limit: Option<Limit>,
-    cache: Arc<Cache>,
+    routes: RouteAccess,
+    passthroughs: Vec<Arc<PassthroughEndpoint>>,
+    caches: Caches,
     upstream: Arc<Upstream>,
     waits: Waits,
     metrics: Arc<TenantMetrics>,
 }
 
-/// The bounds on a tenant's waiting lookups, and on the fetches that they wait for.
+/// A tenant's caches and watches.
+pub(crate) struct Caches {
+    /// Calls.
+    pub(crate) calls: Arc<TenantCache>,
+    /// Lists of calls.
+    pub(crate) lists: Arc<Lists>,
+    /// Lookups that wait until a call is final.
+    pub(crate) watches: Arc<Watches>,
+    /// Entries that outlive the process, if configured.
+    pub(crate) disk: Option<Arc<TenantDisk>>,
+}
+
+/// A purge: done in memory, and in progress below it.
+pub(crate) struct TenantPurge {
+    /// Entries that memory had.
+    pub(crate) entries: u64,
+    /// Until it is done, nothing older is taken from there; but it may still be read from the disk itself.
+    pub(crate) erasure: Option<Erasure>,
+}
+
+/// The limits on a tenant's waiting lookups, and on the fetches that they wait for.
 #[derive(Clone)]
-pub struct Waits {
+pub(crate) struct Waits {
     /// The lookups.
-    pub lookups: Turnstile,
+    pub lookups: ConcurrencyLimit,
     /// The fetches.
-    pub fetches: Room,
+    pub fetches: FetchSlots,
+    /// Recordings and transcriptions that are being sent.
+    pub(crate) streams: FetchSlots,
 }
 
 impl Waits {
-    /// At most `most` of each. No fetch is without a lookup but those whose clients have left.
-    pub fn new(most: usize) -> Self {
-        Self { lookups: Turnstile::new(most), fetches: Room::new(most) }
+    /// At most `most` lookups and fetches, since no fetch is without a lookup but those whose clients have left, and
+    /// so many streams.
+    pub(crate) fn new(most: usize, streams: usize) -> Self {
+        let (lookups, fetches) = (ConcurrencyLimit::new(most), FetchSlots::new(most));
+        Self { lookups, fetches, streams: FetchSlots::new(streams) }
     }
 }
 
-/// The tenant's rate limit, with what clients are told of it.
+/// The tenant's rate limit, and how it is shown to clients.
 struct Limit {
     limiter: Arc<Limiter>,
     policy: HeaderValue,
 }
 
-/// A request that the tenant's limit let through, or not, and what to tell of the limit.
+/// The result of charging a request to the tenant's limit.
 #[derive(Debug)]
-pub struct Charged {
+pub(crate) struct Charged {
     /// For `RateLimit-Policy` and `RateLimit`; `None` without a limit.
-    pub told: Option<LimitState>,
-    /// Whether it may go on.
+    pub shown: Option<LimitState>,
+    /// Whether the request may proceed.
     pub verdict: Result<(), Refusal>,
 }
 
-/// What the rate-limit headers say.
+/// The content of the rate-limit headers.
 #[derive(Debug, Clone)]
-pub struct LimitState {
-    /// The whole value of `RateLimit-Policy`.
+pub(crate) struct LimitState {
+    /// Its item of `RateLimit-Policy`.
     pub policy: HeaderValue,
-    /// What is left.
-    pub left: Left,
+    /// The remaining quota.
+    pub left: Quota,
 }
 
 impl Tenant {
-    /// A tenant with what is its own.
-    pub fn new(
-        settings: &Settings,
+    /// A tenant with everything it owns.
+    pub(crate) fn new(
+        settings: &TenantSettings,
+        passthroughs: Vec<Arc<PassthroughEndpoint>>,
         limiter: Option<Arc<Limiter>>,
-        cache: Arc<Cache>,
+        caches: Caches,
         upstream: Arc<Upstream>,
         waits: Waits,
         metrics: Arc<TenantMetrics>,
     ) -> Self {
-        let limit = limiter.map(|limiter| Limit { policy: policy(limiter.rate()), limiter });
+        let limit = limiter.map(|limiter| Limit { policy: policy("tenant", limiter.rate()), limiter });
         Self {
             name: settings.name.clone(),
             token_hashes: settings.token_hashes.clone(),
             limit,
-            cache,
+            routes: settings.routes,
+            passthroughs,
+            caches,
             upstream,
             waits,
             metrics,
@@ -87,7 +117,7 @@ impl Tenant {
     }
 
     /// Its name.
-    pub const fn name(&self) -> &TenantName {
+    pub(crate) const fn name(&self) -> &TenantName {
         &self.name
     }
 
@@ -96,55 +126,119 @@ impl Tenant {
         &self.token_hashes
     }
 
+    /// Whether its tokens are exactly those in `settings`.
+    pub(crate) fn has_same_tokens(&self, settings: &TenantSettings) -> bool {
+        let digests = |hashes: &[TokenHash]| {
+            hashes.iter().map(|hash| hash.to_hex()).collect::<std::collections::BTreeSet<_>>()
+        };
+        digests(&self.token_hashes) == digests(&settings.token_hashes)
+    }
+
+    /// Removes one call's entry, keeps fetches in flight from restoring it, and lets waiters for the call get only
+    /// what is fetched from now on.
+    pub(crate) fn purge_call(&self, id: &CallId) -> TenantPurge {
+        // First: a lookup that begins in the emptied cache must not restore it from below.
+        let raised = self.disk().map(|disk| (disk, disk.raise_call(id)));
+        let entries = self.caches.calls.purge_call(id);
+        self.caches.lists.purge();
+        // Last: a response from before the purge of the cache must not count as sent after it.
+        self.caches.watches.purged(id, clock::now());
+        TenantPurge { entries, erasure: raised.map(|(disk, raised)| disk.erase(raised)) }
+    }
+
+    /// The same for every call. Not for the request path.
+    pub(crate) fn purge_all(&self) -> TenantPurge {
+        let raised = self.disk().map(|disk| (disk, disk.raise_all()));
+        let entries = self.caches.calls.purge_all();
+        self.caches.lists.purge();
+        self.caches.watches.purged_all(clock::now());
+        TenantPurge { entries, erasure: raised.map(|(disk, raised)| disk.erase(raised)) }
+    }
+
     /// Charges one request to its rate limit.
-    pub fn charge(&self, now: Instant) -> Charged {
+    pub(crate) fn charge(&self, now: Instant) -> Charged {
         let Some(Limit { limiter, policy }) = &self.limit else {
-            return Charged { told: None, verdict: Ok(()) };
+            return Charged { shown: None, verdict: Ok(()) };
         };
         let state = |left| Some(LimitState { policy: policy.clone(), left });
         match limiter.take(now) {
-            Ok(left) => Charged { told: state(left), verdict: Ok(()) },
+            Ok(left) => Charged { shown: state(left), verdict: Ok(()) },
             Err(spent) => {
                 self.metrics.count_rate_limited(LimitLabel::Tenant);
                 let refusal = Refusal::TenantLimit { retry_after: spent.retry_after };
-                Charged { told: state(spent.left), verdict: Err(refusal) }
+                Charged { shown: state(spent.left), verdict: Err(refusal) }
             }
         }
     }
 
-    /// What is left of its rate limit, without taking any; `None` without a limit.
-    pub fn limit_left(&self, now: Instant) -> Option<Left> {
-        self.limit.as_ref().map(|limit| limit.limiter.left(now))
+    /// The result that [`charge`](Self::charge) would have now, without taking anything; `None` without a limit.
+    pub(crate) fn would_charge(&self, now: Instant) -> Option<(Quota, Result<(), Refusal>)> {
+        let Limit { limiter, .. } = self.limit.as_ref()?;
+        Some(match limiter.look(now) {
+            Ok(left) => (left, Ok(())),
+            Err(spent) => (spent.left, Err(Refusal::TenantLimit { retry_after: spent.retry_after })),
+        })
     }
 
-    /// Its rate limiter, for a configuration that goes on with it.
-    pub fn limiter(&self) -> Option<&Arc<Limiter>> {
+    /// The remaining quota of its upstream budget, as shown to clients; `None` without one.
+    pub(crate) fn upstream_limit(&self, now: Instant) -> Option<LimitState> {
+        let budget = self.upstream.budget()?;
+        Some(LimitState { policy: policy("upstream", budget.rate()), left: budget.left(now) })
+    }
+
+    /// Its rate limiter, for a configuration that keeps it.
+    pub(crate) fn limiter(&self) -> Option<&Arc<Limiter>> {
         self.limit.as_ref().map(|limit| &limit.limiter)
     }
 
     /// Its cache.
-    pub const fn cache(&self) -> &Arc<Cache> {
-        &self.cache
+    pub(crate) const fn cache(&self) -> &Arc<TenantCache> {
+        &self.caches.calls
+    }
+
+    /// Its part of the disk level, if there is one for it.
+    pub(crate) const fn disk(&self) -> Option<&Arc<TenantDisk>> {
+        self.caches.disk.as_ref()
     }
 
     /// Its way to the upstream.
-    pub const fn upstream(&self) -> &Arc<Upstream> {
+    pub(crate) const fn upstream(&self) -> &Arc<Upstream> {
         &self.upstream
     }
 
-    /// The bounds on those who wait.
-    pub const fn waits(&self) -> &Waits {
+    /// The limits on waiting lookups.
+    pub(crate) const fn waits(&self) -> &Waits {
         &self.waits
     }
 
+    /// Its lists of calls.
+    pub(crate) const fn lists(&self) -> &Arc<Lists> {
+        &self.caches.lists
+    }
+
+    /// The further endpoints that it may use.
+    pub(crate) fn passthroughs(&self) -> &[Arc<PassthroughEndpoint>] {
+        &self.passthroughs
+    }
+
+    /// The routes that it may use.
+    pub(crate) const fn routes(&self) -> RouteAccess {
+        self.routes
+    }
+
+    /// Lookups that wait until a call is final.
+    pub(crate) const fn watches(&self) -> &Arc<Watches> {
+        &self.caches.watches
+    }
+
     /// Its numbers.
-    pub const fn metrics(&self) -> &Arc<TenantMetrics> {
+    pub(crate) const fn metrics(&self) -> &Arc<TenantMetrics> {
         &self.metrics
     }
 }
 
 /// `RateLimit-Policy` of draft-ietf-httpapi-ratelimit-headers.
-fn policy(rate: Rate) -> HeaderValue {
-    let text = format!("\"tenant\";q={};w={}", rate.burst, rate.window_seconds());
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("\"tenant\""))
+fn policy(name: &'static str, rate: Rate) -> HeaderValue {
+    let text = format!("\"{name}\";q={};w={}", rate.burst, rate.window_seconds());
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }

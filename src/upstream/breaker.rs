@@ -1,29 +1,28 @@
 //! The circuit breaker: a pure state machine over outcomes and `now`.
 //!
-//! Closed, it counts outcomes over a sliding window and opens when too many failed. Open, it refuses
-//! until its time is over. Half-open, it lets one probe through at a time: a success closes it, a
-//! failure opens it again.
+//! Closed, it counts outcomes over a sliding window and opens when too many failed. Open, it refuses until `open_for`
+//! has passed. Half-open, it lets one probe through at a time: a success closes it, a failure opens it again.
 
 use std::time::Duration;
 
 use crate::clock::Instant;
-use crate::config::Breaker as Settings;
+use crate::config::BreakerSettings;
 
-/// The window slides in so many steps.
+/// The number of steps in which the window slides.
 const SLOTS: u32 = 10;
-/// What a probe is supposed to take, for those who are refused meanwhile.
+/// The assumed duration of a probe, for the `Retry-After` of requests refused meanwhile.
 const PROBE_TIME: Duration = Duration::from_secs(1);
 
 /// A breaker.
 #[derive(Debug)]
-pub struct Breaker {
-    settings: Settings,
-    state: State,
-    window: Window,
+pub(super) struct Breaker {
+    settings: BreakerSettings,
+    state: BreakerState,
+    window: OutcomeWindow,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum BreakerState {
     Closed,
     Open { until: Instant },
     HalfOpen { probing: Probing },
@@ -35,12 +34,12 @@ enum Probing {
     No,
 }
 
-/// What a request may do.
+/// The decision on a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admission {
+pub(super) enum BreakerDecision {
     /// Go ahead.
     Pass,
-    /// Go ahead, and tell what came of it: everybody else waits for that.
+    /// Go ahead, and report the result, which decides for all others.
     Probe,
     /// Don't.
     Refuse {
@@ -49,20 +48,20 @@ pub enum Admission {
     },
 }
 
-/// How a request ended, as far as the upstream's health goes.
+/// A request's result, as an indication of the upstream's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Health {
-    /// It answered.
+pub(super) enum HealthSignal {
+    /// It responded.
     Good,
-    /// It did not, or with a 5xx.
+    /// It did not respond, or with a 5xx.
     Bad,
-    /// Nothing was learnt: the request was never sent, or given up by us.
+    /// Nothing: the request was never sent, or abandoned by the gateway.
     Unknown,
 }
 
-/// A change worth telling.
+/// A state change to be logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub(super) enum BreakerChange {
     /// It opened.
     Opened,
     /// It closed.
@@ -73,95 +72,102 @@ pub enum Change {
 
 impl Breaker {
     /// Closed.
-    pub fn new(settings: Settings) -> Self {
-        Self { settings, state: State::Closed, window: Window::default() }
+    pub(super) fn new(settings: BreakerSettings) -> Self {
+        Self { settings, state: BreakerState::Closed, window: OutcomeWindow::default() }
     }
 
     /// When to try again, if a request would be refused now. Changes nothing.
-    pub fn refuses(&self, now: Instant) -> Option<Duration> {
+    pub(super) fn refuses(&self, now: Instant) -> Option<Duration> {
         match self.state {
-            State::Open { until } if now < until => Some(until.duration_since(now)),
-            State::HalfOpen { probing: Probing::Yes } => Some(PROBE_TIME),
-            State::Closed | State::Open { .. } | State::HalfOpen { probing: Probing::No } => None,
+            BreakerState::Open { until } if now < until => Some(until.duration_since(now)),
+            BreakerState::HalfOpen { probing: Probing::Yes } => Some(PROBE_TIME),
+            BreakerState::Closed
+            | BreakerState::Open { .. }
+            | BreakerState::HalfOpen { probing: Probing::No } => None,
         }
     }
 
     /// Whether a request may be sent now.
-    pub fn admit(&mut self, now: Instant) -> Admission {
+    pub(super) fn admit(&mut self, now: Instant) -> BreakerDecision {
         if let Some(retry_after) = self.refuses(now) {
-            return Admission::Refuse { retry_after };
+            return BreakerDecision::Refuse { retry_after };
         }
         match self.state {
-            State::Closed => Admission::Pass,
-            State::Open { .. } | State::HalfOpen { .. } => {
-                self.state = State::HalfOpen { probing: Probing::Yes };
-                Admission::Probe
+            BreakerState::Closed => BreakerDecision::Pass,
+            BreakerState::Open { .. } | BreakerState::HalfOpen { .. } => {
+                self.state = BreakerState::HalfOpen { probing: Probing::Yes };
+                BreakerDecision::Probe
             }
         }
     }
 
-    /// Takes the end of a request that was admitted as `admission`.
-    pub fn report(&mut self, admission: Admission, health: Health, now: Instant) -> Option<Change> {
+    /// Takes the result of a request that was admitted as `admission`.
+    pub(super) fn report(
+        &mut self,
+        admission: BreakerDecision,
+        health: HealthSignal,
+        now: Instant,
+    ) -> Option<BreakerChange> {
         match (self.state, admission) {
-            (State::HalfOpen { .. }, Admission::Probe) => self.end_probe(health, now),
-            (State::Closed, _) => self.count(health, now),
-            // Requests from before it opened tell nothing about the upstream now.
-            (State::Open { .. } | State::HalfOpen { .. }, _) => None,
+            (BreakerState::HalfOpen { .. }, BreakerDecision::Probe) => self.end_probe(health, now),
+            (BreakerState::Closed, _) => self.count(health, now),
+            // Requests from before it opened say nothing about the upstream now.
+            (BreakerState::Open { .. } | BreakerState::HalfOpen { .. }, _) => None,
         }
     }
 
-    fn end_probe(&mut self, health: Health, now: Instant) -> Option<Change> {
+    fn end_probe(&mut self, health: HealthSignal, now: Instant) -> Option<BreakerChange> {
         match health {
-            Health::Good => {
-                self.state = State::Closed;
-                self.window = Window::default();
-                Some(Change::Closed)
+            HealthSignal::Good => {
+                self.state = BreakerState::Closed;
+                self.window = OutcomeWindow::default();
+                Some(BreakerChange::Closed)
             }
-            Health::Bad => {
-                self.state = State::Open { until: now + self.settings.open_for };
-                Some(Change::Reopened)
+            HealthSignal::Bad => {
+                self.state = BreakerState::Open { until: now + self.settings.open_for };
+                Some(BreakerChange::Reopened)
             }
-            Health::Unknown => {
-                self.state = State::HalfOpen { probing: Probing::No };
+            HealthSignal::Unknown => {
+                self.state = BreakerState::HalfOpen { probing: Probing::No };
                 None
             }
         }
     }
 
-    fn count(&mut self, health: Health, now: Instant) -> Option<Change> {
+    fn count(&mut self, health: HealthSignal, now: Instant) -> Option<BreakerChange> {
         let slot = self.settings.window / SLOTS;
         match health {
-            Health::Good => self.window.slot(slot, now).good += 1,
-            Health::Bad => self.window.slot(slot, now).bad += 1,
-            Health::Unknown => return None,
+            HealthSignal::Good => self.window.slot(slot, now).good += 1,
+            HealthSignal::Bad => self.window.slot(slot, now).bad += 1,
+            HealthSignal::Unknown => return None,
         }
         let (good, bad) = self.window.totals();
         let enough = good + bad >= u64::from(self.settings.min_requests);
         let failing = bad * 100 >= u64::from(self.settings.failure_percent) * (good + bad);
-        (health == Health::Bad && enough && failing).then(|| {
-            self.state = State::Open { until: now + self.settings.open_for };
-            Change::Opened
+        (health == HealthSignal::Bad && enough && failing).then(|| {
+            self.state = BreakerState::Open { until: now + self.settings.open_for };
+            BreakerChange::Opened
         })
     }
 
     /// Whether it refuses, or lets only probes through.
-    pub fn is_open(&self) -> bool {
-        self.state != State::Closed
+    pub(super) fn is_open(&self) -> bool {
+        self.state != BreakerState::Closed
     }
 
-    /// What it does with requests now: `closed`, `open`, or `half-open` when the next may probe.
-    pub fn state_label(&self, now: Instant) -> &'static str {
+    /// Its current treatment of requests: `closed`, `open`, or `half-open` if the next may probe.
+    pub(super) fn state_label(&self, now: Instant) -> &'static str {
         match self.state {
-            State::Closed => "closed",
-            State::Open { until } if now < until => "open",
-            State::Open { .. } | State::HalfOpen { .. } => "half-open",
+            BreakerState::Closed => "closed",
+            BreakerState::Open { until } if now < until => "open",
+            BreakerState::Open { .. } | BreakerState::HalfOpen { .. } => "half-open",
         }
     }
 }
 
-/// Outcomes of the last [`SLOTS`] slots of time.
+/// Outcomes in the last [`SLOTS`] slots of time.
 #[derive(Debug, Default)]
-struct Window {
+struct OutcomeWindow {
     slots: [Slot; SLOTS as usize],
     current: usize,
     /// When the current slot began.
@@ -174,8 +180,8 @@ struct Slot {
     bad: u32,
 }
 
-impl Window {
-    /// The slot for `now`, after those that are over were emptied.
+impl OutcomeWindow {
+    /// The slot for `now`, after expired slots were cleared.
     fn slot(&mut self, length: Duration, now: Instant) -> &mut Slot {
         let since = *self.since.get_or_insert(now);
         let passed = now.duration_since(since).as_nanos() / length.as_nanos().max(1);
@@ -213,14 +219,14 @@ mod tests {
     use super::*;
     use crate::clock;
 
-    const SETTINGS: Settings = Settings {
+    const SETTINGS: BreakerSettings = BreakerSettings {
         failure_percent: 50,
         min_requests: 4,
         window: Duration::from_secs(10),
         open_for: Duration::from_secs(5),
     };
 
-    /// A breaker and its hand-moved clock.
+    /// A breaker with a clock that the test moves.
     struct Bench {
         breaker: Breaker,
         now: Instant,
@@ -231,7 +237,7 @@ mod tests {
     }
 
     impl Bench {
-        fn request(&mut self, health: Health) -> Option<Change> {
+        fn request(&mut self, health: HealthSignal) -> Option<BreakerChange> {
             let admission = self.breaker.admit(self.now);
             self.breaker.report(admission, health, self.now)
         }
@@ -244,9 +250,9 @@ mod tests {
         fn opened() -> Self {
             let mut bench = bench();
             for _ in 0..3 {
-                assert_eq!(bench.request(Health::Bad), None);
+                assert_eq!(bench.request(HealthSignal::Bad), None);
             }
-            assert_eq!(bench.request(Health::Bad), Some(Change::Opened));
+            assert_eq!(bench.request(HealthSignal::Bad), Some(BreakerChange::Opened));
             bench
         }
     }
@@ -254,9 +260,15 @@ mod tests {
     #[test]
     fn it_opens_when_enough_requests_failed_and_not_before() {
         let mut bench = Bench::opened();
-        assert_eq!(bench.breaker.admit(bench.now), Admission::Refuse { retry_after: SETTINGS.open_for });
+        assert_eq!(
+            bench.breaker.admit(bench.now),
+            BreakerDecision::Refuse { retry_after: SETTINGS.open_for }
+        );
         bench.after(2000);
-        assert_eq!(bench.breaker.admit(bench.now), Admission::Refuse { retry_after: Duration::from_secs(3) });
+        assert_eq!(
+            bench.breaker.admit(bench.now),
+            BreakerDecision::Refuse { retry_after: Duration::from_secs(3) }
+        );
         assert!(bench.breaker.is_open());
     }
 
@@ -264,9 +276,9 @@ mod tests {
     fn it_stays_closed_while_most_requests_succeed() {
         let mut bench = bench();
         for _ in 0..100 {
-            assert_eq!(bench.request(Health::Good), None);
-            assert_eq!(bench.request(Health::Good), None);
-            assert_eq!(bench.request(Health::Bad), None);
+            assert_eq!(bench.request(HealthSignal::Good), None);
+            assert_eq!(bench.request(HealthSignal::Good), None);
+            assert_eq!(bench.request(HealthSignal::Bad), None);
         }
         assert!(!bench.breaker.is_open());
     }
@@ -274,73 +286,80 @@ mod tests {
     #[test]
     fn half_of_them_failing_is_enough() {
         let mut bench = bench();
-        for health in [Health::Good, Health::Good, Health::Bad] {
+        for health in [HealthSignal::Good, HealthSignal::Good, HealthSignal::Bad] {
             assert_eq!(bench.request(health), None);
         }
-        assert_eq!(bench.request(Health::Bad), Some(Change::Opened));
+        assert_eq!(bench.request(HealthSignal::Bad), Some(BreakerChange::Opened));
     }
 
     #[test]
     fn failures_older_than_the_window_are_forgotten() {
         let mut bench = bench();
         for _ in 0..3 {
-            bench.request(Health::Bad);
+            bench.request(HealthSignal::Bad);
         }
         bench.after(11_000);
-        assert_eq!(bench.request(Health::Bad), None);
+        assert_eq!(bench.request(HealthSignal::Bad), None);
         bench.after(9_000);
         for _ in 0..2 {
-            assert_eq!(bench.request(Health::Bad), None);
+            assert_eq!(bench.request(HealthSignal::Bad), None);
         }
-        assert_eq!(bench.after(500).request(Health::Bad), Some(Change::Opened), "four within ten seconds");
+        assert_eq!(
+            bench.after(500).request(HealthSignal::Bad),
+            Some(BreakerChange::Opened),
+            "four within ten seconds"
+        );
     }
 
     #[test]
     fn one_probe_at_a_time_decides() {
         let mut bench = Bench::opened();
         bench.after(5000);
-        assert_eq!(bench.breaker.admit(bench.now), Admission::Probe);
-        assert!(matches!(bench.breaker.admit(bench.now), Admission::Refuse { .. }));
-        assert_eq!(bench.breaker.report(Admission::Probe, Health::Bad, bench.now), Some(Change::Reopened));
-        assert!(matches!(bench.breaker.admit(bench.now), Admission::Refuse { .. }));
+        assert_eq!(bench.breaker.admit(bench.now), BreakerDecision::Probe);
+        assert!(matches!(bench.breaker.admit(bench.now), BreakerDecision::Refuse { .. }));
+        assert_eq!(
+            bench.breaker.report(BreakerDecision::Probe, HealthSignal::Bad, bench.now),
+            Some(BreakerChange::Reopened)
+        );
+        assert!(matches!(bench.breaker.admit(bench.now), BreakerDecision::Refuse { .. }));
         bench.after(5000);
-        assert_eq!(bench.request(Health::Good), Some(Change::Closed));
-        assert_eq!(bench.breaker.admit(bench.now), Admission::Pass);
+        assert_eq!(bench.request(HealthSignal::Good), Some(BreakerChange::Closed));
+        assert_eq!(bench.breaker.admit(bench.now), BreakerDecision::Pass);
     }
 
     #[test]
     fn a_closed_breaker_starts_counting_anew() {
         let mut bench = Bench::opened();
-        bench.after(5000).request(Health::Good);
+        bench.after(5000).request(HealthSignal::Good);
         for _ in 0..3 {
-            assert_eq!(bench.request(Health::Bad), None);
+            assert_eq!(bench.request(HealthSignal::Bad), None);
         }
     }
 
     #[test]
-    fn a_probe_that_was_never_sent_leaves_the_place_to_the_next() {
+    fn a_probe_that_was_never_sent_lets_the_next_one_through() {
         let mut bench = Bench::opened();
-        assert_eq!(bench.after(5000).request(Health::Unknown), None);
-        assert_eq!(bench.breaker.admit(bench.now), Admission::Probe);
+        assert_eq!(bench.after(5000).request(HealthSignal::Unknown), None);
+        assert_eq!(bench.breaker.admit(bench.now), BreakerDecision::Probe);
     }
 
     #[test]
     fn requests_from_before_it_opened_change_nothing() {
         let mut bench = Bench::opened();
-        assert_eq!(bench.breaker.report(Admission::Pass, Health::Good, bench.now), None);
-        assert_eq!(bench.breaker.report(Admission::Pass, Health::Bad, bench.now), None);
+        assert_eq!(bench.breaker.report(BreakerDecision::Pass, HealthSignal::Good, bench.now), None);
+        assert_eq!(bench.breaker.report(BreakerDecision::Pass, HealthSignal::Bad, bench.now), None);
         assert!(bench.breaker.is_open());
     }
 
     #[test]
-    fn a_look_changes_nothing() {
+    fn asking_about_refusal_changes_nothing() {
         let mut bench = Bench::opened();
         assert_eq!(bench.breaker.state_label(bench.now), "open");
         assert_eq!(bench.breaker.refuses(bench.now), Some(SETTINGS.open_for));
         bench.after(5000);
         assert_eq!(bench.breaker.state_label(bench.now), "half-open");
         assert_eq!(bench.breaker.refuses(bench.now), None);
-        assert_eq!(bench.breaker.admit(bench.now), Admission::Probe);
+        assert_eq!(bench.breaker.admit(bench.now), BreakerDecision::Probe);
         assert_eq!(bench.breaker.refuses(bench.now), Some(PROBE_TIME));
     }
 }

@@ -5,7 +5,6 @@ use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -24,53 +23,54 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 use tower::Service;
 
-use super::names::Names;
-use super::unreachable::{Teller, Through, Unreachable, chain};
-use crate::clock::{self, Instant};
-use crate::config::{Proxy, Upstream as Settings};
+use super::resolver::Resolver;
+use super::traffic::{FrameWatch, Traffic};
+use super::unreachable::{ProxyMode, Purpose, Unreachable, chain};
+use crate::clock;
+use crate::config::{MediaSettings, Proxy, UpstreamSettings};
+use crate::message::HttpVersion;
+use crate::telemetry::LogThrottle;
 
-/// How long a connection is used at most: a name that was given another address is followed within so
-/// long, even if the old one still answers.
+/// The maximum age of a connection: a change of the name's address takes effect within this time, even if the old
+/// address still answers.
 const LIFETIME: Duration = Duration::from_secs(60);
-/// The share of it that differs, so that connections that were opened together aren't all replaced
-/// together.
-const LIFETIME_JITTER: f64 = 0.25;
 
 /// Opens connections. The request, and the key in it, is sent only after the handshake was verified.
 #[derive(Clone)]
-pub struct Connector {
-    way: Way,
+pub(crate) struct Connector {
+    way: ProxyRoute,
     tls: Option<TlsConnector>,
     timeout: Duration,
     lifetime: Duration,
-    teller: Teller,
-    /// One for each connection that may be open.
+    throttle: Arc<LogThrottle<Unreachable>>,
+    purpose: Purpose,
+    /// One permit for each connection that may be open.
     places: Arc<Semaphore>,
 }
 
 /// How bytes reach the upstream.
 #[derive(Clone)]
-enum Way {
-    Direct(HttpConnector<Names>),
-    /// Through a proxy that was asked to `CONNECT`.
-    Tunnel(Tunnel<HttpConnector<Names>>),
+enum ProxyRoute {
+    Direct(HttpConnector<Resolver>),
+    /// Through a proxy, by `CONNECT`.
+    Tunnel(Tunnel<HttpConnector<Resolver>>),
 }
 
-impl Way {
-    const fn leads_through(&self) -> Through {
+impl ProxyRoute {
+    const fn leads_through(&self) -> ProxyMode {
         match self {
-            Self::Direct(_) => Through::Nobody,
-            Self::Tunnel(_) => Through::Proxy,
+            Self::Direct(_) => ProxyMode::Direct,
+            Self::Tunnel(_) => ProxyMode::Tunnel,
         }
     }
 }
 
 /// Why there is no connection.
 #[derive(Debug)]
-pub enum ConnectError {
+pub(crate) enum ConnectError {
     /// It took too long.
     Timeout,
-    /// It failed. The cause names no secret, but hosts, and is for debug lines only.
+    /// It failed. The cause contains no secrets, but names hosts, and is for debug lines only.
     Failed(Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -91,66 +91,93 @@ impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for Failed {
     }
 }
 
-/// Any error of a step, on its way to becoming a [`ConnectError`].
+/// Any error of a step, to be converted into a [`ConnectError`].
 struct Failed(Box<dyn std::error::Error + Send + Sync>);
 
 impl Connector {
-    /// For an upstream. TLS is set up only where it is used: it costs start-up time and memory.
-    pub fn new(settings: &Settings) -> Result<Self, rustls::Error> {
-        Self::with(settings, Names::of_system())
+    /// A connector for an upstream. TLS is set up only if used: it costs startup time and memory.
+    pub(crate) fn new(settings: &UpstreamSettings) -> Result<Self, rustls::Error> {
+        Self::with(settings, Resolver::of_system())
     }
 
-    /// Whose connections are used only so long.
+    /// For media: HTTP/1.1, to the upstream and perhaps to other hosts.
+    pub(crate) fn for_media(
+        settings: &UpstreamSettings,
+        media: &MediaSettings,
+    ) -> Result<Self, rustls::Error> {
+        let needs_tls = !settings.base_url.is_plaintext() || !media.hosts.is_empty();
+        let tls = if needs_tls { Some(verifying(settings, &[b"http/1.1"])?) } else { None };
+        Ok(Self::over(settings, Resolver::of_system(), tls, Purpose::Media))
+    }
+
+    /// Whether connections lead through a proxy.
+    pub(super) const fn proxy_mode(&self) -> ProxyMode {
+        self.way.leads_through()
+    }
+
+    /// Limits the age of its connections.
     #[cfg(test)]
     pub(super) fn living(mut self, lifetime: Duration) -> Self {
         self.lifetime = lifetime;
         self
     }
 
-    pub(super) fn with(settings: &Settings, names: Names) -> Result<Self, rustls::Error> {
-        let mut tcp = HttpConnector::new_with_resolver(names);
+    pub(super) fn with(settings: &UpstreamSettings, resolver: Resolver) -> Result<Self, rustls::Error> {
+        let tls = if settings.base_url.is_plaintext() {
+            None
+        } else {
+            Some(verifying(settings, &[b"h2", b"http/1.1"])?)
+        };
+        Ok(Self::over(settings, resolver, tls, Purpose::Calls))
+    }
+
+    fn over(
+        settings: &UpstreamSettings,
+        resolver: Resolver,
+        tls: Option<TlsConnector>,
+        purpose: Purpose,
+    ) -> Self {
+        let mut tcp = HttpConnector::new_with_resolver(resolver);
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        // Shared out among the addresses of a name, so that one that doesn't answer leaves time for the
-        // next.
+        // Divided among the addresses of a name, so that an unresponsive one leaves time for the next.
         tcp.set_connect_timeout(Some(settings.connect_timeout));
         let way = match &settings.proxy {
-            None => Way::Direct(tcp),
+            None => ProxyRoute::Direct(tcp),
             Some(Proxy { uri, authorization }) => {
                 let tunnel = Tunnel::new(uri.clone(), tcp);
-                Way::Tunnel(match authorization {
+                ProxyRoute::Tunnel(match authorization {
                     Some(authorization) => tunnel.with_auth(authorization.clone()),
                     None => tunnel,
                 })
             }
         };
-        let tls = if settings.base_url.is_plaintext() { None } else { Some(verifying(settings)?) };
-        Ok(Self {
+        Self {
             way,
             tls,
             timeout: settings.connect_timeout,
             lifetime: LIFETIME,
-            teller: Teller::default(),
+            throttle: Arc::default(),
+            purpose,
             places: Arc::new(Semaphore::new(settings.max_connections)),
-        })
+        }
     }
 
-    /// The same with room for so many connections of its own.
+    /// The same with its own limit of connections.
     ///
-    /// Requests are bounded elsewhere, but a connection is back in the pool only a moment after its
-    /// request has ended: the next request, which begins at once, must wait for it instead of opening
-    /// another.
-    pub(super) fn with_places(mut self, most: usize) -> Self {
+    /// Requests are limited elsewhere, but a connection returns to the pool only a moment after its request has
+    /// ended: the next request, which begins at once, must wait for it instead of opening another.
+    pub(crate) fn with_places(mut self, most: usize) -> Self {
         self.places = Arc::new(Semaphore::new(most));
         self
     }
 
-    async fn open(way: Way, tls: Option<TlsConnector>, target: Uri) -> Result<Stream, Failed> {
+    async fn open(way: ProxyRoute, tls: Option<TlsConnector>, target: Uri) -> Result<Stream, Failed> {
         let secure = target.scheme() == Some(&Scheme::HTTPS);
         let host = target.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let stream = match way {
-            Way::Direct(mut tcp) => tcp.call(target).await?.into_inner(),
-            Way::Tunnel(mut tunnel) => tunnel.call(target).await?.into_inner(),
+            ProxyRoute::Direct(mut tcp) => tcp.call(target).await?.into_inner(),
+            ProxyRoute::Tunnel(mut tunnel) => tunnel.call(target).await?.into_inner(),
         };
         if !secure {
             return Ok(Either::Left(stream));
@@ -162,38 +189,39 @@ impl Connector {
 }
 
 impl Service<Uri> for Connector {
-    type Response = TokioIo<Watched>;
+    type Response = TokioIo<WatchedConnection>;
     type Error = ConnectError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ConnectError>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
         match &mut self.way {
-            Way::Direct(tcp) => tcp.poll_ready(cx).map_err(|error| ConnectError::Failed(error.into())),
-            Way::Tunnel(tunnel) => tunnel.poll_ready(cx).map_err(|error| ConnectError::Failed(error.into())),
+            ProxyRoute::Direct(tcp) => tcp.poll_ready(cx).map_err(|error| ConnectError::Failed(error.into())),
+            ProxyRoute::Tunnel(tunnel) => {
+                tunnel.poll_ready(cx).map_err(|error| ConnectError::Failed(error.into()))
+            }
         }
     }
 
     fn call(&mut self, target: Uri) -> Self::Future {
         let opening = Self::open(self.way.clone(), self.tls.clone(), target);
         let Self { timeout, lifetime, .. } = *self;
-        let (teller, through) = (self.teller.clone(), self.way.leads_through());
+        let (throttle, through, purpose) = (self.throttle.clone(), self.way.leads_through(), self.purpose);
         let place = Arc::clone(&self.places).acquire_owned();
         Box::pin(async move {
-            let Ok(Ok(place)) = tokio::time::timeout(timeout, place).await else {
+            let Ok(Ok(place)) = clock::within(timeout, place).await else {
                 return Err(ConnectError::Timeout);
             };
-            let Failed(cause) = match tokio::time::timeout(timeout, opening).await {
-                Ok(Ok(stream)) => {
-                    let traffic = Traffic::new(lifetime);
-                    return Ok(TokioIo::new(Watched { stream, traffic, _place: place }));
-                }
+            let Failed(cause) = match clock::within(timeout, opening).await {
+                Ok(Ok(stream)) => return Ok(TokioIo::new(WatchedConnection::new(stream, lifetime, place))),
                 Ok(Err(failed)) => failed,
                 Err(_) => Failed(io::Error::from(io::ErrorKind::TimedOut).into()),
             };
             tracing::debug!(error = chain(&*cause), "cannot connect to the upstream");
             let why = Unreachable::of(&*cause, through);
-            teller.tell(why);
-            // One address may have taken too long, or all of connecting.
+            if throttle.allows(why, clock::now()) {
+                why.log(purpose);
+            }
+            // Either one address has timed out, or connecting as a whole.
             if why == Unreachable::Silent {
                 Err(ConnectError::Timeout)
             } else {
@@ -203,8 +231,8 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// Trusts what browsers trust, and the configuration's own roots; offers HTTP/2 and HTTP/1.1.
-fn verifying(settings: &Settings) -> Result<TlsConnector, rustls::Error> {
+/// Trusts the public roots and those of the configuration; offers these protocols.
+fn verifying(settings: &UpstreamSettings, protocols: &[&[u8]]) -> Result<TlsConnector, rustls::Error> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(extra) = &settings.extra_roots {
         roots.roots.extend(extra.roots.roots.iter().cloned());
@@ -212,99 +240,67 @@ fn verifying(settings: &Settings) -> Result<TlsConnector, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     let mut config = versions.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
 /// An open connection.
 type Stream = Either<TcpStream, TlsStream<TcpStream>>;
 
-/// What has come on a connection, so that a broken one can tell whether a request may be repeated, and
-/// how long it may be used.
-#[derive(Debug, Clone)]
-pub struct Traffic(Arc<Bytes>);
-
-#[derive(Debug)]
-struct Bytes {
-    /// When it has been used long enough.
-    retires: Instant,
-    /// Something came since the last request was written.
-    current: AtomicBool,
-    /// Something came before that.
-    earlier: AtomicBool,
-}
-
-/// A reading of [`Traffic`].
-#[derive(Debug, Clone, Copy)]
-pub struct Seen {
-    /// A byte of the current response came.
-    pub in_this_exchange: bool,
-    /// An earlier response came on this connection.
-    pub in_earlier_ones: bool,
-}
-
-impl Traffic {
-    /// Of a connection that was opened just now.
-    fn new(lifetime: Duration) -> Self {
-        let retires = clock::now() + lifetime.mul_f64(1.0 - LIFETIME_JITTER * fastrand::f64());
-        Self(Arc::new(Bytes { retires, current: AtomicBool::new(false), earlier: AtomicBool::new(false) }))
-    }
-
-    /// Whether no further request may be sent.
-    pub fn is_over(&self, now: Instant) -> bool {
-        now >= self.0.retires
-    }
-
-    /// What has come so far.
-    pub fn seen(&self) -> Seen {
-        Seen { in_this_exchange: self.0.current.load(Relaxed), in_earlier_ones: self.0.earlier.load(Relaxed) }
-    }
-
-    fn read(&self) {
-        self.0.current.store(true, Relaxed);
-    }
-
-    fn wrote(&self) {
-        if self.0.current.swap(false, Relaxed) {
-            self.0.earlier.store(true, Relaxed);
-        }
-    }
-}
-
 /// A connection that watches its traffic.
-pub struct Watched {
+pub(crate) struct WatchedConnection {
     stream: Stream,
     traffic: Traffic,
-    /// Given back when the connection is closed.
+    /// Of HTTP/2.
+    frames: Option<FrameWatch>,
+    /// Released when the connection is closed.
     _place: OwnedSemaphorePermit,
 }
 
-impl Connection for Watched {
+impl WatchedConnection {
+    fn new(stream: Stream, lifetime: Duration, place: OwnedSemaphorePermit) -> Self {
+        let version = match &stream {
+            Either::Right(tls) if tls.get_ref().1.alpn_protocol() == Some(b"h2") => HttpVersion::Http2,
+            Either::Right(_) | Either::Left(_) => HttpVersion::Http1,
+        };
+        let frames = (version == HttpVersion::Http2).then(FrameWatch::default);
+        Self { stream, traffic: Traffic::new(version, lifetime), frames, _place: place }
+    }
+}
+
+impl Connection for WatchedConnection {
     fn connected(&self) -> Connected {
         let connected = Connected::new().extra(self.traffic.clone());
-        match &self.stream {
-            Either::Right(tls) if tls.get_ref().1.alpn_protocol() == Some(b"h2") => connected.negotiated_h2(),
-            Either::Right(_) | Either::Left(_) => connected,
+        match self.traffic.version() {
+            HttpVersion::Http2 => connected.negotiated_h2(),
+            HttpVersion::Http1 => connected,
         }
     }
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for WatchedConnection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.traffic.seen().flooded {
+            return Poll::Ready(Err(io::Error::other("too many interim responses")));
+        }
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
-        if buf.filled().len() > before {
-            this.traffic.read();
+        let new = buf.filled().get(before..).unwrap_or_default();
+        if !new.is_empty() {
+            this.traffic.note_read();
+        }
+        if this.frames.as_mut().is_some_and(|frames| frames.is_flooded_by(new)) {
+            this.traffic.note_flood();
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for WatchedConnection {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.traffic.wrote();
+        this.traffic.note_write();
         Pin::new(&mut this.stream).poll_write(cx, bytes)
     }
 
@@ -314,7 +310,7 @@ impl AsyncWrite for Watched {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.traffic.wrote();
+        this.traffic.note_write();
         Pin::new(&mut this.stream).poll_write_vectored(cx, slices)
     }
 

@@ -1,29 +1,42 @@
-//! One tenant's way to the upstream: asks breaker, budget and permit, lends the key, sends,
-//! classifies what came back, and decides whether to try again.
+//! A tenant's upstream client: transport, the decision whether to repeat a request, key ring, breaker, budget and
+//! resolver.
 //!
-//! Knows nothing of entries or clients: it is asked for a call and gives back an answer or a failure.
+//! Knows nothing of entries or clients: it is passed a URL and a reader of responses, and returns the reader's result
+//! for the last one, or why there is none.
 
 mod breaker;
-mod budget;
+mod client;
 mod connector;
-mod failure;
-mod fetch;
+mod error;
 mod key_ring;
-mod leave;
-mod names;
+mod media;
 mod pause;
+mod permit;
+mod plan;
+mod probe;
 mod request;
-mod retry;
+mod resolver;
+mod retry_budget;
+mod tls_failure;
+mod traffic;
 mod transport;
 mod unreachable;
 
-pub use connector::Connector;
-pub use failure::Failure;
-pub use fetch::{Fetched, Parts, Upstream, Urgency};
-pub use key_ring::KeyRing;
-pub use request::Ask;
+pub(crate) use client::{Fetched, MediaError, MediaFetched, MediaParts, OpenMedia, Parts, Upstream, Urgency};
+pub(crate) use connector::Connector;
 #[cfg(test)]
-pub use transport::Broken;
+pub(crate) use error::ExchangeError;
+pub(crate) use error::FetchError;
+pub(crate) use key_ring::KeyRing;
+#[cfg(feature = "fuzz")]
+pub(crate) use media::Link;
+pub(crate) use media::{
+    Destination, HeadProblem, MAX_HELD_BYTES, MediaBody, MediaHead, MediaReadError, MediaRequest, Truncated,
+    Wanted,
+};
+pub(crate) use plan::ResponseReading;
+pub(crate) use probe::{Probe, ProbeAnswer};
+pub(crate) use request::{Ask, Content, IDEMPOTENCY_KEY, PassedThrough};
 #[cfg(any(test, feature = "bench"))]
-pub use transport::{Bounds, Exchanging, Received};
-pub use transport::{Connection, Network, Transport};
+pub(crate) use transport::{Connection, ExchangeDeadlines, Opened, Opening, ResponseBody};
+pub(crate) use transport::{Network, Transport};

@@ -1,4 +1,4 @@
-//! A tenant's pause after the upstream's 429: how long, and until when.
+//! A tenant's pause after the upstream's 429.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -8,48 +8,37 @@ use http::{HeaderMap, HeaderValue};
 use jiff::Timestamp;
 
 use crate::clock::Instant;
+use crate::message::retry_after;
 
-/// The shortest pause, also for a 429 that names none.
+/// The shortest pause, also for a 429 without `Retry-After`.
 const SHORTEST: Duration = Duration::from_secs(1);
-/// The longest: an upstream that says "a year" is asked again before.
+/// The longest pause, even if the upstream asks for a year.
 const LONGEST: Duration = Duration::from_secs(300);
 
 /// Until when nothing is sent.
 #[derive(Debug, Default)]
-pub struct Pause(Mutex<Option<Instant>>);
+pub(crate) struct Pause(Mutex<Option<Instant>>);
 
 impl Pause {
-    /// Pauses for so long from `now`; a longer pause that runs already stays.
-    pub fn begin(&self, length: Duration, now: Instant) {
+    /// Pauses for `length` from `now`; a longer pause in progress is kept.
+    pub(crate) fn begin(&self, length: Duration, now: Instant) {
         let mut until = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *until = (*until).max(Some(now + length));
     }
 
-    /// How long it still runs, if it does.
-    pub fn left(&self, now: Instant) -> Option<Duration> {
+    /// How long the pause lasts, if there is one.
+    pub(crate) fn left(&self, now: Instant) -> Option<Duration> {
         let until = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         until.map(|until| until.duration_since(now)).filter(|left| !left.is_zero())
     }
 }
 
-/// What a 429's `Retry-After` asks for (RFC 9110 section 10.2.3), within bounds. Rewrites the field to
-/// whole seconds, so that clients are told what the gateway itself keeps to.
-pub fn take_retry_after(headers: &mut HeaderMap, now: Timestamp) -> Duration {
-    let asked = headers.get(RETRY_AFTER).and_then(|value| read(value, now));
-    let length = asked.unwrap_or(SHORTEST).clamp(SHORTEST, LONGEST);
+/// The pause that a 429's `Retry-After` asks for, within bounds. Rewrites the field to whole seconds, so that clients
+/// get the value that the gateway itself uses.
+pub(crate) fn take_pause(headers: &mut HeaderMap, now: Timestamp) -> Duration {
+    let length = retry_after(headers, now).unwrap_or(SHORTEST).clamp(SHORTEST, LONGEST);
     headers.insert(RETRY_AFTER, HeaderValue::from(length.as_secs()));
     length
-}
-
-fn read(value: &HeaderValue, now: Timestamp) -> Option<Duration> {
-    let text = value.to_str().ok()?.trim();
-    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        // Digits that are no number are too large a number.
-        return Some(text.parse().map_or(LONGEST, Duration::from_secs));
-    }
-    let then = Timestamp::try_from(httpdate::parse_http_date(text).ok()?).ok()?;
-    let seconds = then.as_second().saturating_sub(now.as_second());
-    Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
 }
 
 #[cfg(test)]
@@ -62,21 +51,22 @@ mod tests {
         if let Some(value) = value {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(value));
         }
-        let length = take_retry_after(&mut headers, "2024-01-15T10:30:00Z".parse().unwrap());
+        let length = take_pause(&mut headers, "2024-01-15T10:30:00Z".parse().unwrap());
         assert_eq!(headers[RETRY_AFTER], length.as_secs().to_string());
         length.as_secs()
     }
 
     #[test]
-    fn seconds_and_dates_are_read_and_clamped() {
+    fn seconds_and_dates_are_clamped() {
         assert_eq!(taken(Some("7")), 7);
         assert_eq!(taken(Some("Mon, 15 Jan 2024 10:30:20 GMT")), 20);
-        assert_eq!(taken(Some("1000000000")), 300);
-        assert_eq!(taken(Some("99999999999999999999999")), 300);
-        for nonsense in
+        for far in ["1000000000", "99999999999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT"] {
+            assert_eq!(taken(Some(far)), 300, "{far}");
+        }
+        for none in
             [None, Some("-5"), Some("soon"), Some(""), Some("0"), Some("Mon, 15 Jan 2024 10:00:00 GMT")]
         {
-            assert_eq!(taken(nonsense), 1, "{nonsense:?}");
+            assert_eq!(taken(none), 1, "{none:?}");
         }
     }
 

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Runs the static binary as nobody, in a root that has nothing but itself, its configuration and its
-# secrets, and that nobody can write to. It answers lookups from an upstream that it knows by name: by
+# Runs the static binary as the user nobody, in a read-only root with the binary, its configuration and its
+# secrets alone. It answers lookups from an upstream that it knows by name: by
 # asking a name server first, then by a hosts file, as container runtimes mount them.
 #
 #   tests/deploy/chroot.sh [BINARY]      default target/static/credira-gateway

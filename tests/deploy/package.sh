@@ -4,7 +4,8 @@
 #
 #   tests/deploy/package.sh [PROFILE]      default release; "dev" takes seconds and tries the packaging alone
 #
-# Leaves the package in target/debian. Needs cargo-deb, dpkg-deb, curl, and man for the pages.
+# Leaves the package in target/debian. Needs cargo-deb, dpkg-deb, lintian, curl, systemd-sysusers, and
+# man for the pages. $FEATURES names cargo features, "otlp" (traces) if unset.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -17,12 +18,25 @@ pids=
 trap 'kill $pids 2> /dev/null || true; rm -rf "$scratch"' EXIT
 
 # What the program makes of itself.
-cargo build --locked --profile "$profile" --bin credira-gateway
+features=${FEATURES-otlp}
+cargo build --locked --profile "$profile" --features "$features" --bin credira-gateway
 program=target/$folder/credira-gateway
 rm -rf target/package
 mkdir -p target/package/man
+FEATURES=$features deploy/licenses.sh target/package/licenses
+gzip --best --no-name < CHANGELOG.md > target/package/changelog.gz
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+released=$(sed -n "s/^## \[$version\] - //p" CHANGELOG.md)
+cat > target/package/changelog.Debian << END
+credira-gateway ($version-1) stable; urgency=medium
+
+  * Version $version: changelog.gz beside this says what changed.
+
+ -- $(sed -n 's/^maintainer = "\(.*\)"/\1/p' Cargo.toml)  $(date --utc --date "$released" --rfc-email)
+END
 "$program" man > target/package/man/credira-gateway.1
-for command in serve demo check mock-upstream token purge stats explain healthcheck schema completions man; do
+commands=$("$program" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z-]*\)  .*/\1/p' | grep -vx help)
+for command in $commands; do
     "$program" man "$command" > "target/package/man/credira-gateway-$command.1"
 done
 "$program" man token new > target/package/man/credira-gateway-token-new.1
@@ -46,6 +60,10 @@ for file in \
     usr/lib/systemd/system/credira-gateway.socket \
     etc/credira-gateway/gateway.toml \
     etc/credira-gateway/secrets/README \
+    usr/lib/sysusers.d/credira-gateway.conf \
+    usr/share/doc/credira-gateway/changelog.gz \
+    usr/share/doc/credira-gateway/licenses/crates.txt \
+    usr/share/doc/credira-gateway/licenses/rust-library.html \
     usr/share/doc/credira-gateway/examples/gateway.toml \
     usr/share/doc/credira-gateway/copyright; do
     if ! echo "$contents" | grep -q " \./$file\$"; then
@@ -56,6 +74,11 @@ for file in \
 done
 dpkg-deb --info "$package" conffiles | grep -qx /etc/credira-gateway/gateway.toml
 dpkg-deb --field "$package" Depends | grep -q libc6
+# The overrides explain themselves: deploy/debian/lintian-overrides. A program with debug information, as "dev"
+# makes it, is not what is judged.
+if [ "$profile" = release ]; then
+    lintian --allow-root --fail-on error,warning "$package"
+fi
 for script in postinst prerm postrm; do
     dpkg-deb --info "$package" "$script" | sh -n
 done
@@ -68,7 +91,10 @@ fi
 # In a root of its own.
 root=$scratch/root
 dpkg-deb --extract "$package" "$root"
-test "$(stat -c %a "$root/etc/credira-gateway/secrets/README")" = 600
+# The user that the service runs as.
+systemd-sysusers --root="$root" credira-gateway.conf
+grep -q '^credira-gateway:' "$root/etc/passwd"
+grep -q '^credira-gateway:' "$root/etc/group"
 program=$root/usr/bin/credira-gateway
 MANPATH=$root/usr/share/man man credira-gateway-serve | grep -q "credira-gateway serve"
 bash -n "$root/usr/share/bash-completion/completions/credira-gateway"
@@ -88,15 +114,14 @@ pids="$pids $!"
 await listening "$scratch/upstream"
 upstream=$(sed -n 's/^listening on //p' "$scratch/upstream")
 
-mkdir "$scratch/credentials"
-echo the-upstream-key > "$scratch/credentials/secrets_upstream-key-billing"
+echo the-upstream-key > "$root/etc/credira-gateway/secrets/upstream-key-billing"
 "$program" token new > "$scratch/token"
 token=$(sed -n 's/^token: //p' "$scratch/token")
 sed -e "s|^token_sha256 = .*|$(sed -n 2p "$scratch/token")|" \
-    -e "s|/run/credentials/credira-gateway.service|$scratch/credentials|" \
+    -e "s|/etc/credira-gateway/secrets|$root/etc/credira-gateway/secrets|" \
     "$root/etc/credira-gateway/gateway.toml" > "$scratch/gateway.toml"
 export CREDIRA_GATEWAY__LISTEN__ADDRESS=127.0.0.1:0 CREDIRA_GATEWAY__ADMIN__ADDRESS=127.0.0.1:0
-export CREDIRA_GATEWAY__UPSTREAM__BASE_URL="$upstream"
+export CREDIRA_GATEWAY__UPSTREAM__BASE_URL="$upstream" CREDIRA_GATEWAY__DISK__PATH="$scratch/level"
 "$program" check --config "$scratch/gateway.toml"
 "$program" serve --config "$scratch/gateway.toml" 2> "$scratch/log" &
 gateway=$!

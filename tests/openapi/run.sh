@@ -48,6 +48,7 @@ admin_token=admin-token-of-the-contract-check-012345
 "$program" mock-upstream --listen 127.0.0.1:0 --api-key contract-key >"$work/upstream" &
 started+=($!)
 upstream=$(await "$work/upstream" '^listening on (http:.*)$')
+media_host=$(await "$work/upstream" '^media host on http:..(.*)$')
 
 cat >"$work/gateway.toml" <<TOML
 [listen]
@@ -57,11 +58,14 @@ address = "127.0.0.1:0"
 token = { value = "$admin_token" }
 [upstream]
 base_url = "$upstream"
+[media]
+hosts = ["$media_host"]
 [[tenants]]
 name = "billing"
 tokens = [{ value = "$gateway_token" }]
 upstream_key = { value = "contract-key" }
 rate_limit = { per_second = 100000, burst = 100000 }
+routes = ["call", "calls", "recording", "transcription"]
 TOML
 "$program" serve --config "$work/gateway.toml" 2>"$work/log" &
 started+=($!)

@@ -1,4 +1,4 @@
-// What an operator can do: look a call up, purge, reload, read the configuration.
+// The operator's actions: look up a call, purge, reload, show the configuration.
 
 // Asks before something is done. With a `word`, it has to be typed.
 function confirmed({ title, text, go, word }) {
@@ -82,12 +82,12 @@ class Actions {
   }
 
   async reload() {
-    const text = 'The files are read again. If anything is wrong with them, the running configuration stays.';
+    const text = 'The files are read again. If anything is wrong with them, nothing changes.';
     if (!(await confirmed({ title: 'Reload the configuration?', text, go: 'Reload' }))) return;
     await this.do(async () => {
       await api.post('/api/v1/reload');
       return 'Reloaded the configuration';
-    }, 'The reload failed');
+    }, 'The reload was rejected');
     this.showConfig();
   }
 
@@ -115,15 +115,17 @@ const VERDICTS = {
   negative: ['good', 'answered with the remembered 404'],
   stale: ['warn', 'answered with a stale entry'],
   fetch: ['', 'fetched from the upstream'],
-  follow: ['', 'a fetch under way would be followed'],
+  follow: ['', 'a fetch in flight would be followed'],
+  wait: ['', 'waits until the call is final'],
   refuse: ['bad', 'refused'],
 };
 
 // An explanation, as elements.
 function told(explanation, purge) {
   const [mood, words] = VERDICTS[explanation.would] || ['', explanation.would];
-  const chip = element('span', { className: `chip ${mood}`, textContent: words });
-  const verdict = element('p', { className: 'verdict' }, chip, element('span', { textContent: `${explanation.because}.` }));
+  const chip = element('span', { className: `chip ${mood}`, textContent: explanation.code ? `${words}: ${explanation.code}` : words });
+  const again = explanation.retry_after ? `; retry after ${explanation.retry_after} s` : '';
+  const verdict = element('p', { className: 'verdict' }, chip, element('span', { textContent: `${explanation.because}${again}.` }));
   const stored = explanation.decisions.find((one) => one.step === 'entry' && one.details && one.details.kind);
   const steps = explanation.decisions.map((decision) => {
     const details = decision.step === 'entry' && stored ? null : decision.details;
@@ -147,7 +149,7 @@ function listed(details) {
   return element('dl', {}, ...rows);
 }
 
-// What is stored: its life as a bar, and what is known of it.
+// The stored entry: its lifetime as a bar, and its properties.
 function entryOf(entry, purge) {
   const facts = [
     ['Kept', entry.kind === 'call' ? 'the call' : 'a 404 of the upstream'],

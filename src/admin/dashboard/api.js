@@ -68,7 +68,7 @@ const api = (() => {
       try {
         return await request(method, path);
       } catch (error) {
-        // Somebody may have given another token meanwhile: then it is tried.
+        // Another token may have been entered meanwhile: try that one.
         if (error.status !== 401 || (used === token && !(await prompt(used !== '')))) throw error;
       }
     }

@@ -1,7 +1,10 @@
 // Charts over time: areas on top of each other, or lines. Each has its figures as text below it,
 // a cursor for mouse and arrow keys, and a table.
 
+// Room for the labels at the left, at least.
 const LEFT = 44;
+// The width of a label's character, at most.
+const GLYPH = 6.6;
 const BOTTOM = 18;
 const TOP = 6;
 const LOWEST_TIME = 0.000_05;
@@ -43,6 +46,7 @@ class Chart {
     this.node.append(caption, this.svg, this.nothing, this.tip, this.legend, this.details);
     this.points = [];
     this.cursor = null;
+    this.left = LEFT;
     this.listen();
   }
 
@@ -79,7 +83,9 @@ class Chart {
     this.cursor = held ? this.points.find((one) => one.clock === held) || null : null;
     const last = this.points[this.points.length - 1];
     this.keys.forEach(({ key }, at) => write(this.figures.get(key), last ? this.format(last.values[at]) : NOTHING));
-    this.nothing.hidden = this.points.some((one) => one.values.some((value) => value));
+    // A share of 0 % is a figure; no lookups a second are none.
+    const isFigure = (value) => (this.kind === 'stack' ? value > 0 : value !== null);
+    this.nothing.hidden = this.points.some((one) => one.values.some(isFigure));
     this.draw();
   }
 
@@ -88,7 +94,7 @@ class Chart {
   }
 
   x(clock) {
-    return LEFT + (this.width - LEFT - 8) * (1 - (this.clock - clock) / (this.range * 1000));
+    return this.left + (this.width - this.left - 8) * (1 - (this.clock - clock) / (this.range * 1000));
   }
 
   y(value) {
@@ -115,6 +121,7 @@ class Chart {
     [this.width, this.height] = [width, height];
     const ticks = this.rule();
     this.highest = ticks[ticks.length - 1];
+    this.left = Math.max(LEFT, 10 + GLYPH * Math.max(...ticks.map((tick) => this.axis(tick).length)));
     this.svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
     this.svg.replaceChildren(...this.axes(ticks), ...(this.kind === 'stack' ? this.areas() : this.lines()), ...this.mark());
     if (this.details.open) this.tell();
@@ -124,15 +131,16 @@ class Chart {
     const drawing = ticks.flatMap((tick) => {
       const y = this.y(Math.max(tick, this.scale === 'time' ? LOWEST_TIME : 0));
       return [
-        drawn('line', { class: 'grid', x1: LEFT, x2: this.width - 8, y1: y, y2: y }),
-        drawn('text', { class: 'tick', x: LEFT - 6, y: y + 4, 'text-anchor': 'end' }, this.axis(tick)),
+        drawn('line', { class: 'grid', x1: this.left, x2: this.width - 8, y1: y, y2: y }),
+        drawn('text', { class: 'tick', x: this.left - 6, y: y + 4, 'text-anchor': 'end' }, this.axis(tick)),
       ];
     });
-    const room = Math.max(1, (this.width - LEFT) / 80);
+    const room = Math.max(1, (this.width - this.left) / 80);
     const step = ([30, 60, 120, 300].find((seconds) => this.range / seconds <= room) || 600) * 1000;
-    for (let clock = Math.floor(this.clock / step) * step; this.x(clock) > LEFT + 14; clock -= step) {
-      if (this.x(clock) > this.width - 20) continue;
-      drawing.push(drawn('text', { class: 'tick', x: this.x(clock), y: this.height - 4, 'text-anchor': 'middle' }, step < 60_000 ? clockTime(clock) : clockMinutes(clock)));
+    for (let clock = Math.floor(this.clock / step) * step; this.x(clock) > this.left + 14; clock -= step) {
+      const label = step < 60_000 ? clockTime(clock) : clockMinutes(clock);
+      if (this.x(clock) + GLYPH / 2 * label.length > this.width) continue;
+      drawing.push(drawn('text', { class: 'tick', x: this.x(clock), y: this.height - 4, 'text-anchor': 'middle' }, label));
     }
     return drawing;
   }

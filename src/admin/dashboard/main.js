@@ -1,7 +1,7 @@
 // Reading the figures again and again, through restarts of the gateway and without haste.
 
 const EVERY = 2000;
-// While nobody looks.
+// While the page is hidden.
 const SELDOM = 10_000;
 const MOST_EVENTS = 60;
 
@@ -20,11 +20,9 @@ const MOST_EVENTS = 60;
   let isLocked = false;
   let failures = 0;
   let before = null;
-  // When something was last seen of a tenant: `tenant/what` to milliseconds.
-  const seen = new Map();
-
   const actions = new Actions(tell, () => soon(0));
   const tenants = new Tenants((scope) => actions.purge(scope));
+  const problems = new Problems((tenant) => tenants.reveal(tenant));
 
   function soon(delay) {
     clearTimeout(timer);
@@ -42,7 +40,7 @@ const MOST_EVENTS = 60;
       if (isRestart) series.beginRun();
       const gap = series.last ? Date.now() - series.last.clock : Infinity;
       if (isRestart || gap > 3 * SELDOM) await readHistory(stats);
-      // Whoever comes in between must not see a mixture.
+      // Calls in between must not see a mixture.
       show(stats, isRestart);
       // A gateway with very many tenants is asked less often.
       wait = Math.max(wait, 5 * (Date.now() - began));
@@ -53,7 +51,7 @@ const MOST_EVENTS = 60;
     if (!isPaused && !isLocked) soon(wait);
   }
 
-  // What the gateway remembers of the time before this page was here.
+  // The gateway's history from before this page was opened.
   async function readHistory(stats) {
     const now = Date.now();
     const { samples } = await api.get('/api/v1/history');
@@ -71,7 +69,6 @@ const MOST_EVENTS = 60;
     write(byId('link'), isPaused ? 'paused' : 'live');
     if (isRestart) {
       tell(`The gateway has restarted: ${stats.version} (${stats.revision})`);
-      seen.clear();
     } else if (wasLost) tell('The gateway answers again');
     else if (!before) tell('Connected');
     if (before && !isRestart) compare(before, stats);
@@ -79,7 +76,7 @@ const MOST_EVENTS = 60;
     overview.show(stats);
     tenants.show(stats, isRestart);
     actions.offer(stats.tenants);
-    showProblems(problemsOf(stats, seen));
+    problems.show(stats);
     const ratio = series.lately(LATELY);
     document.title = `${percent(ratio ? hitRatio(ratio.outcomes) : null)} hits · credira-gateway`;
   }
@@ -89,7 +86,7 @@ const MOST_EVENTS = 60;
     if (old.state !== now.state) tell(`State: ${now.state}`);
     if ((old.last_reload || {}).at !== (now.last_reload || {}).at) {
       const problems = now.last_reload.problems.length;
-      tell(problems > 0 ? `A reload failed: ${problems} problem${problems === 1 ? '' : 's'}` : 'The configuration was reloaded');
+      tell(problems > 0 ? `A reload was rejected: ${problems} problem${problems === 1 ? '' : 's'}` : 'The configuration was reloaded');
     }
     for (const [name, tenant] of Object.entries(now.tenants)) {
       const was = old.tenants[name];
@@ -98,16 +95,11 @@ const MOST_EVENTS = 60;
         continue;
       }
       if (was.upstream.breaker !== tenant.upstream.breaker) tell(`Breaker of ${name}: ${tenant.upstream.breaker}`);
-      for (const limit of ['tenant', 'upstream']) {
-        if (tenant.rate_limited[limit] > was.rate_limited[limit]) seen.set(`${name}/limit-${limit}`, Date.now());
-      }
-      if (tenant.upstream.free_connections === 0) seen.set(`${name}/connections`, Date.now());
-      for (const kind of ['key_rejections', 'key_promotions', 'identity_mismatches']) {
-        if (tenant.upstream[kind] <= was.upstream[kind]) continue;
-        if (!seen.has(`${name}/${kind}`)) tell(`${EVENTS[kind]} ${name}`);
-        seen.set(`${name}/${kind}`, Date.now());
-      }
     }
+    const key = (problem) => `${problem.kind} ${problem.tenant || ''}`.trim();
+    const [was, is] = [old, now].map((stats) => stats.problems.map(key));
+    for (const begun of is.filter((one) => !was.includes(one))) tell(`Problem: ${begun}`);
+    for (const ended of was.filter((one) => !is.includes(one))) tell(`No longer a problem: ${ended}`);
     for (const name of Object.keys(old.tenants).filter((known) => !(known in now.tenants))) tell(`Tenant removed: ${name}`);
   }
 

@@ -1,7 +1,7 @@
 // The state of the process: header, problems, tiles, charts, and counts by kind.
 
 const OUTCOME_WORDS = {
-  hit: 'hit', negative: 'negative', stale: 'stale', revalidated: 'revalidated', collapsed: 'collapsed', bypass: 'bypass', miss: 'miss',
+  hit: 'hit', negative: 'negative', stale: 'stale', revalidated: 'revalidated', collapsed: 'collapsed', waited: 'waited', bypass: 'bypass', miss: 'miss',
 };
 // The time that tiles and lists speak of, in seconds.
 const LATELY = 300;
@@ -14,7 +14,7 @@ class Overview {
     this.which = 'all';
     this.tiles = new Map();
     for (const [name, label] of [
-      ['ratio', 'Hit ratio'], ['lookups', 'Lookups'], ['latency', 'Latency, p99'], ['upstream', 'Upstream'], ['errors', 'Server errors'], ['cache', 'Cached'],
+      ['ratio', 'Hit ratio'], ['lookups', 'Lookups'], ['latency', 'Latency, p99'], ['covered', 'Covered in an outage'], ['upstream', 'Upstream'], ['errors', 'Server errors'], ['cache', 'Cached'],
     ]) this.addTile(name, label);
     this.charts = this.makeCharts();
     byId('charts').append(...this.charts.map((chart) => chart.node));
@@ -57,9 +57,10 @@ class Overview {
       }),
       new Chart({
         name: 'ratio', label: 'Answered without waiting for the upstream', kind: 'lines', scale: 'share', format: percent, axis: (share) => `${share * 100} %`, empty: 'No lookups yet',
-        keys: [{ key: 'fresh', label: 'hit ratio', css: 'one' }, { key: 'any', label: 'stale answers too', css: 'two' }],
+        keys: [{ key: 'fresh', label: 'hit ratio', css: 'one' }, { key: 'any', label: 'stale answers too', css: 'two' }, { key: 'covered', label: 'covered in an outage', css: 'three' }],
         value: (delta, key) => {
           const ratio = hitRatio(delta.outcomes);
+          if (ratio !== null && key === 'covered') return Math.min(1, delta.covered / sum(delta.outcomes));
           return ratio === null || key === 'fresh' ? ratio : ratio + (delta.outcomes.stale || 0) / sum(delta.outcomes);
         },
       }),
@@ -111,7 +112,7 @@ class Overview {
     write(byId('uptime'), `up ${span(stats.uptime_seconds)}`);
     const failed = stats.last_reload && stats.last_reload.problems.length > 0;
     const loaded = clockTime(Date.parse(stats.reloads.loaded_at));
-    write(byId('reloaded'), failed ? `last reload failed, running that of ${loaded}` : `configuration of ${loaded}`);
+    write(byId('reloaded'), failed ? `last reload rejected, running the configuration of ${loaded}` : `configuration of ${loaded}`);
   }
 
   showTiles(stats, delta) {
@@ -125,6 +126,8 @@ class Overview {
     this.tiles.get('lookups')(rate(asked), '/s', `${count(stats.requests_in_flight)} in flight · ${count(stats.connections)} connections`);
     const p99 = (which) => (delta ? quantile(this.times(delta, which), this.bounds, 0.99) : null);
     this.tiles.get('latency')(time(p99('all')), '', `cache ${time(p99('cache'))} · fetched ${time(p99('fetched'))}`);
+    const { recent } = stats;
+    this.tiles.get('covered')(percent(part(recent.covered, recent.lookups)), '', `${count(recent.saved)} upstream requests saved`);
     const sent = newest ? sum(newest.upstream) / newest.seconds : 0;
     const under = tenants.reduce((total, tenant) => total + tenant.upstream.in_flight, 0);
     const failing = delta ? part(delta.upstream_failed, sum(delta.upstream)) : null;

@@ -1,51 +1,49 @@
-// What needs a look, in sentences.
+// The gateway's list of problems. What is a problem, and since when, is decided by the gateway alone.
 
-const EVENTS = {
-  key_rejections: 'The upstream rejected the key of',
-  key_promotions: 'The next upstream key took over for',
-  identity_mismatches: 'The upstream answered about another call to',
-};
+// The kinds that degrade service; all others fail requests.
+const WARNINGS = ['upstream-paused', 'upstream-limit-spent', 'rate-limit-spent', 'callers-unauthorized', 'key-promoted', 'level-down', 'cache-thrashing', 'log-lines-dropped'];
 
-// Every problem with how bad it is. `seen` knows when something was last seen of a tenant: what comes
-// and goes is told for a while, so that the list keeps still.
-function problemsOf(stats, seen) {
-  const problems = [];
-  const named = (test) => Object.entries(stats.tenants).filter(([name, tenant]) => test(tenant, name)).map(([name]) => name);
-  const add = (mood, names, words) => {
-    if (names.length > 0) problems.push({ mood, text: `${words}: ${someOf(names)}` });
-  };
-  const lately = (name, kind, seconds) => Date.now() - (seen.get(`${name}/${kind}`) || 0) < seconds * 1000;
-  if (stats.state !== 'ready') problems.push({ mood: 'warn', text: `The gateway is ${stats.state}: it takes no new traffic` });
-  if (stats.last_reload && stats.last_reload.problems.length > 0) {
-    const when = clockTime(Date.parse(stats.last_reload.at));
-    problems.push({ mood: 'bad', text: `The reload at ${when} failed and changed nothing`, details: stats.last_reload.problems });
+class Problems {
+  // `reveal` brings a tenant's row into view.
+  constructor(reveal) {
+    this.reveal = reveal;
+    this.items = new Map();
   }
-  add('bad', named((tenant) => tenant.upstream.identity_mismatches > 0), 'The upstream has answered about other calls than asked for');
-  add('bad', named((tenant, name) => lately(name, 'key_rejections', LATELY)), 'The upstream rejects the key');
-  add('bad', named((tenant) => tenant.upstream.breaker === 'open'), 'The breaker is open; stale entries are served where there are any');
-  add('warn', named((tenant) => tenant.upstream.breaker === 'half-open'), 'The breaker lets single probes through');
-  add('warn', named((tenant) => tenant.upstream.paused_seconds > 0), 'The upstream asked to wait (429)');
-  add('warn', named((tenant, name) => lately(name, 'connections', 30)), 'Every upstream connection was in use');
-  add('warn', named((tenant, name) => lately(name, 'limit-tenant', 60)), 'The rate limit refuses callers (429)');
-  add('warn', named((tenant, name) => lately(name, 'limit-upstream', 60)), 'The upstream budget is spent');
-  if (stats.log_lines_dropped > 0) {
-    problems.push({ mood: 'warn', text: `${count(stats.log_lines_dropped)} log lines were dropped, because their reader was too slow` });
+
+  show(stats) {
+    const problems = stats.problems.map((problem) => ({ ...problem, mood: WARNINGS.includes(problem.kind) ? 'warn' : 'bad' }));
+    if (stats.state !== 'ready') {
+      problems.unshift({ kind: stats.state, tenant: null, since: null, message: 'The gateway takes no new traffic.', mood: 'warn' });
+    }
+    const news = [];
+    const shown = problems.map((problem) => {
+      const key = `${problem.kind}/${problem.tenant || ''}`;
+      let item = this.items.get(key);
+      if (!item) {
+        item = this.item(problem);
+        this.items.set(key, item);
+        news.push(`${problem.kind} ${problem.tenant || ''}: ${problem.message}`);
+      }
+      // Counts in it change with every reading; only a new problem is read out.
+      write(item.message, problem.message);
+      write(item.since, problem.since ? `since ${clockTime(Date.parse(problem.since))}` : '');
+      return [key, item];
+    });
+    this.items = new Map(shown);
+    arrange(byId('problems'), shown.map(([, item]) => item.node));
+    if (news.length > 0) say(news.join('. '));
   }
-  return problems;
-}
 
-function someOf(names) {
-  const shown = names.slice(0, 8).join(', ');
-  return names.length > 8 ? `${shown} and ${names.length - 8} more` : shown;
-}
+  item({ kind, tenant, mood }) {
+    const [message, since] = [element('span', { className: 'message' }), element('span', { className: 'soft' })];
+    const node = element('li', { className: mood }, element('strong', { textContent: kind }), tenant && this.link(tenant), message, since);
+    return { node, message, since };
+  }
 
-// Shows them; leaves the list alone while nothing has changed, so that it is read out only once.
-function showProblems(problems) {
-  const list = byId('problems');
-  const known = JSON.stringify(problems);
-  if (list.dataset.known === known) return;
-  list.dataset.known = known;
-  const item = ({ mood, text, details }) => element('li', { className: mood }, text, details ? element('ul', {}, ...details.map((line) => element('li', { className: 'mono', textContent: line }))) : null);
-  list.replaceChildren(...problems.map(item));
+  link(tenant) {
+    const link = element('a', { href: `#tenant-${tenant}`, textContent: tenant });
+    link.addEventListener('click', () => this.reveal(tenant));
+    return link;
+  }
 }
 

@@ -1,6 +1,6 @@
-// What happened lately, from counts that only grow. No elements and no requests in here.
+// Recent activity, derived from counts that only grow. No elements and no requests in here.
 
-const OUTCOMES = ['hit', 'negative', 'stale', 'revalidated', 'collapsed', 'bypass', 'miss'];
+const OUTCOMES = ['hit', 'negative', 'stale', 'revalidated', 'collapsed', 'waited', 'bypass', 'miss'];
 // Seconds that one point of a chart looks back: short enough to be lively, long enough to be calm.
 const SMOOTH = 10;
 // Seconds that are kept.
@@ -26,16 +26,17 @@ function together(one, other) {
 }
 
 const MAPS = ['outcomes', 'answers', 'not_stored', 'evictions', 'rate_limited', 'upstream'];
+const NUMBERS = ['upstream_failed', 'covered'];
 const TIMES = ['cache', 'fetched', 'upstream'];
 
-// What happened between two totals of one run.
+// The difference between two totals of one run.
 function between(newer, older) {
   const delta = { seconds: newer.uptime_seconds - older.uptime_seconds, times: {} };
   for (const map of MAPS) delta[map] = since(newer[map], older[map]);
   for (const which of TIMES) {
     delta.times[which] = newer.times[which].map((count, at) => Math.max(0, count - older.times[which][at]));
   }
-  delta.upstream_failed = Math.max(0, newer.upstream_failed - older.upstream_failed);
+  for (const key of NUMBERS) delta[key] = Math.max(0, newer[key] - older[key]);
   return delta;
 }
 
@@ -44,12 +45,12 @@ function added(one, other) {
   const all = { seconds: one.seconds + other.seconds, times: {} };
   for (const map of MAPS) all[map] = together(one[map], other[map]);
   for (const which of TIMES) all.times[which] = one.times[which].map((count, at) => count + other.times[which][at]);
-  all.upstream_failed = one.upstream_failed + other.upstream_failed;
+  for (const key of NUMBERS) all[key] = one[key] + other[key];
   return all;
 }
 
 // The quantile that a histogram gives, straight between a bucket's bounds; what is above the last
-// bound is told as that bound. `null` where nothing was measured.
+// bound is shown as that bound. `null` if nothing was measured.
 function quantile(counts, bounds, share) {
   const all = counts.reduce((total, count) => total + count, 0);
   if (all === 0) return null;

@@ -7,6 +7,7 @@ const COLUMNS = [
   { name: 'tenant', label: 'Tenant', left: true, order: (row) => row.name },
   { name: 'rate', label: 'Lookups', order: (row) => -row.figures.rate },
   { name: 'ratio', label: 'Hit ratio', order: (row) => row.figures.ratio ?? 2 },
+  { name: 'errors', label: 'Errors', order: (row) => -row.figures.errors },
   { name: 'cache', label: 'Cache', order: (row) => -row.tenant.cache.bytes / row.tenant.cache.max_bytes },
   { name: 'limit', label: 'Limit left', order: (row) => leftShare(row.tenant.limit_left) ?? 2 },
   { name: 'upstream', label: 'Upstream', order: (row) => -row.figures.failed },
@@ -50,6 +51,17 @@ class Tenants {
     this.arrange();
   }
 
+  // Brings a tenant's row into view, past a filter that hides it.
+  reveal(name) {
+    const row = this.rows.get(name);
+    if (!row) return;
+    if (!row.node.isConnected) {
+      byId('filter').value = name;
+      this.arrange();
+    }
+    row.node.focus();
+  }
+
   arrange() {
     const wanted = byId('filter').value.trim().toLowerCase();
     const column = COLUMNS.find((one) => one.name === this.sorted);
@@ -72,19 +84,19 @@ class Row {
     this.samples = [];
     this.cells = new Map();
     const cell = (column, ...children) => element('td', { role: 'cell', 'data-label': column.label }, ...children);
-    const parts = { rate: plainCell(), ratio: splitCell(), cache: meter(), limit: meter(), upstream: plainCell(), budget: meter(), breaker: chipCell() };
+    const parts = { rate: plainCell(), ratio: splitCell(), errors: plainCell(), cache: meter(), limit: meter(), upstream: plainCell(), budget: meter(), breaker: chipCell() };
     for (const [column, part] of Object.entries(parts)) this.cells.set(column, part);
     const cells = COLUMNS.slice(1).map((column) => cell(column, element('div', {}, ...parts[column.name].node)));
     const button = element('button', { type: 'button', textContent: 'Purge…', 'aria-label': `Purge the cache of ${name}` });
     button.addEventListener('click', purge);
     const head = element('th', { scope: 'row', role: 'rowheader', textContent: name });
-    this.node = element('tr', { role: 'row' }, head, ...cells, element('td', { role: 'cell' }, button));
+    this.node = element('tr', { role: 'row', id: `tenant-${name}`, tabIndex: -1 }, head, ...cells, element('td', { role: 'cell' }, button));
   }
 
   show(tenant, uptime, isNewRun) {
     this.tenant = tenant;
     if (isNewRun) this.samples = [];
-    this.samples.push({ uptime, outcomes: tenant.outcomes, sent: sum(tenant.upstream.requests), failed: tenant.upstream.failed });
+    this.samples.push({ uptime, outcomes: tenant.outcomes, answers: tenant.answers, sent: sum(tenant.upstream.requests), failed: tenant.upstream.failed });
     this.samples = this.samples.filter((sample) => uptime - sample.uptime <= LATELY);
     // Every sample of the last seconds, and beyond that one in ten seconds.
     this.samples = this.samples.filter((sample, at, all) => at === 0 || uptime - sample.uptime <= SMOOTH + 2 || sample.uptime - all[at - 1].uptime >= SMOOTH - 2);
@@ -101,12 +113,17 @@ class Row {
     const isLately = sum(lately) > 0;
     const outcomes = isLately ? lately : last.outcomes;
     const sent = last.sent - this.samples[0].sent;
+    const answers = since(last.answers, this.samples[0].answers);
+    const failed = Object.entries(answers).reduce((all, [status, number]) => (status >= '500' ? all + number : all), 0);
     return {
       rate: perSecond(sum(since(last.outcomes, recent.outcomes))),
       all: sum(last.outcomes),
       outcomes,
       isLately,
       ratio: hitRatio(outcomes),
+      errors: failed / Math.max(1, sum(answers)),
+      failures: failed,
+      limited: answers[429] || 0,
       sent: perSecond(Math.max(0, last.sent - recent.sent)),
       failed: sent > 0 ? Math.max(0, last.failed - this.samples[0].failed) / sent : 0,
     };
@@ -115,7 +132,8 @@ class Row {
   write() {
     const { figures, tenant } = this;
     this.cells.get('rate').set(`${rate(figures.rate)}/s`, `${count(figures.all)} in all`);
-    this.cells.get('ratio').set(percent(figures.ratio), figures.all > 0 && !figures.isLately ? 'since the start' : '', figures.outcomes);
+    this.cells.get('ratio').set(percent(figures.ratio), [figures.all > 0 && !figures.isLately ? 'since the start' : '', covered(tenant.recent)].filter(Boolean).join(' · '), figures.outcomes);
+    this.cells.get('errors').set(percent(figures.errors), `${count(figures.failures)} × 5xx · ${count(figures.limited)} × 429`);
     const fill = tenant.cache.bytes / tenant.cache.max_bytes;
     this.cells.get('cache').set(`${count(tenant.cache.entries)} · ${bytes(tenant.cache.bytes)} of ${bytes(tenant.cache.max_bytes)}`, fill, fill > 0.9 ? 'full' : '');
     this.limit('limit', tenant.limit_left);
@@ -123,7 +141,9 @@ class Row {
     this.cells.get('upstream').set(`${rate(figures.sent)}/s`, `${percent(figures.failed)} failed · ${count(upstream.in_flight)} in flight`);
     this.limit('budget', upstream.budget_left);
     const mood = { closed: 'good', 'half-open': 'warn', open: 'bad' }[upstream.breaker];
-    this.cells.get('breaker').set(upstream.breaker, mood, upstream.paused_seconds > 0 ? `paused ${span(Math.ceil(upstream.paused_seconds))}` : '');
+    const key = upstream.key_rejected ? 'key rejected' : upstream.key === 'next' ? 'next key in use' : '';
+    const pause = upstream.paused_seconds > 0 ? `paused ${span(Math.ceil(upstream.paused_seconds))}` : '';
+    this.cells.get('breaker').set(upstream.breaker, mood, [pause, key].filter(Boolean).join(' · '));
   }
 
   limit(column, left) {
@@ -132,6 +152,8 @@ class Row {
     this.cells.get(column).set(words, share, share === 0 ? 'spent' : share !== null && share < 0.2 ? 'full' : '');
   }
 }
+
+const covered = ({ covered: number, lookups }) => (lookups > 0 ? `${percent(number / lookups)} covered` : '');
 
 function plainCell() {
   const [main, sub] = [element('span', {}), element('span', { className: 'sub' })];

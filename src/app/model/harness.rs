@@ -1,5 +1,4 @@
-//! Plays a sequence to the gateway and to the reference, and holds what clients see against each
-//! other.
+//! Plays a sequence to the gateway and to the reference, and compares what clients see.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -13,53 +12,54 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::reference::{Asked, Expected, Fetch, Reference, Renewal, Rules, condition_text, status};
-use super::sequence::{Answer, Ask, Demand, NewKey, Step, What, Word};
-use crate::app::indoors::Indoors;
-use crate::cache::Reckoning;
+use super::sequence::{Answer, Ask, NewKey, RequestDirectives, Step, What, Word};
+use crate::app::in_process::InProcessGateway;
 use crate::clock::{self, WallClock};
 use crate::domain::CallId;
 use crate::server::Peer;
-use crate::upstream::{Bounds, Broken, Connection, Exchanging, Received, Transport};
+use crate::upstream::{
+    Connection, ExchangeDeadlines, ExchangeError, Opened, Opening, ResponseBody, Transport,
+};
 
 const NAMES: [&str; 2] = ["alpha", "beta"];
 const TOKENS: [&str; 3] = [
     "token-of-alpha-0123456789abcdefghij",
     "token-of-beta-0123456789abcdefghijk",
-    "token-of-nobody-0123456789abcdefgh",
+    "token-of-no-tenant-0123456789abcdef",
 ];
 const CALLS: [&str; 2] = ["call_1", "call_2"];
 
 /// Some day in 2024.
-const CALENDAR: i64 = 1_717_243_200;
+const WALL_SECONDS: i64 = 1_717_243_200;
 
-/// A request that waits at the upstream.
+/// A request that waits for the upstream's answer.
 struct Pending {
     number: u64,
     headers: HeaderMap,
     path: String,
-    answer: oneshot::Sender<Result<Received, Broken>>,
+    answer: oneshot::Sender<Result<Opened, ExchangeError>>,
 }
 
-/// The upstream: keeps every request until the sequence answers it.
+/// The upstream: holds every request until the sequence answers it.
 #[derive(Default)]
 struct Script(Mutex<Vec<Pending>>);
 
 impl Transport for Script {
-    fn exchange(&self, request: Request<()>, bounds: Bounds) -> Exchanging<'_> {
+    fn open(&self, request: Request<Bytes>, deadlines: ExchangeDeadlines) -> Opening<'_> {
         let (answer, answered) = oneshot::channel();
-        let (head, ()) = request.into_parts();
+        let (head, _) = request.into_parts();
         let path = head.uri.path().to_owned();
         self.0.lock().unwrap().push(Pending { number: 0, headers: head.headers, path, answer });
         Box::pin(async move {
-            match tokio::time::timeout_at(bounds.deadline.for_timer(), answered).await {
-                Ok(answered) => answered.unwrap_or(Err(Broken::Reset)),
-                Err(_) => Err(Broken::Timeout),
+            match tokio::time::timeout_at(deadlines.end.for_timer(), answered).await {
+                Ok(answered) => answered.unwrap_or(Err(ExchangeError::Reset)),
+                Err(_) => Err(ExchangeError::Timeout),
             }
         })
     }
 }
 
-/// What a client saw.
+/// A client's view of its answer.
 #[derive(Debug)]
 struct Saw {
     status: u16,
@@ -74,13 +74,13 @@ struct Client {
 }
 
 /// Both sides of the test.
-pub struct Harness {
+pub(super) struct Harness {
     reference: Reference,
-    indoors: Indoors,
+    in_process: InProcessGateway,
     script: Arc<Script>,
-    calendar: Arc<AtomicI64>,
+    wall_seconds: Arc<AtomicI64>,
     keys: [u32; 2],
-    /// Upstream requests that wait, by number.
+    /// Pending upstream requests, by number.
     pending: BTreeMap<u64, Pending>,
     next_number: u64,
     next_version: u64,
@@ -113,16 +113,16 @@ fn configuration(keys: [u32; 2]) -> String {
 }
 
 impl Harness {
-    pub fn new(rules: Rules) -> Self {
-        let calendar = Arc::new(AtomicI64::new(CALENDAR));
-        let wall = WallClock::by_hand(Arc::clone(&calendar));
+    pub(super) fn new(rules: Rules) -> Self {
+        let wall_seconds = Arc::new(AtomicI64::new(WALL_SECONDS));
+        let wall = WallClock::by_hand(Arc::clone(&wall_seconds));
         let script = Arc::new(Script::default());
         let upstream: Arc<dyn Transport> = Arc::clone(&script) as _;
         Self {
-            reference: Reference::new(rules, CALENDAR),
-            indoors: Indoors::new(&configuration([0, 0]), upstream, wall),
+            reference: Reference::new(rules, WALL_SECONDS),
+            in_process: InProcessGateway::new(&configuration([0, 0]), upstream, wall),
             script,
-            calendar,
+            wall_seconds,
             keys: [0, 0],
             pending: BTreeMap::new(),
             next_number: 1,
@@ -135,8 +135,8 @@ impl Harness {
         }
     }
 
-    /// Plays a sequence; the error says where the gateway and the reference part.
-    pub async fn play(&mut self, steps: &[Step]) -> Outcome {
+    /// Plays a sequence; the error says where the gateway and the reference differ.
+    pub(super) async fn play(&mut self, steps: &[Step]) -> Outcome {
         for (place, step) in steps.iter().enumerate() {
             let played = self.step(step).await;
             played.map_err(|error| format!("at step {place}, {step:?}: {error}"))?;
@@ -153,7 +153,7 @@ impl Harness {
                     self.answer(*number, answer).await?;
                 }
             }
-            Step::Leave(which) => {
+            Step::Disconnect(which) => {
                 let waiting: Vec<usize> = self.clients.keys().copied().collect();
                 if let Some(client) = waiting.get(which % waiting.len().max(1)) {
                     self.clients.remove(client).unwrap().task.abort();
@@ -161,9 +161,9 @@ impl Harness {
                 }
             }
             Step::Pass(seconds) => self.pass(*seconds).await,
-            Step::Recalendar(seconds) => {
-                self.reference.calendar += i64::from(*seconds);
-                self.calendar.store(self.reference.calendar, Ordering::SeqCst);
+            Step::SetWallClock(seconds) => {
+                self.reference.wall_seconds += i64::from(*seconds);
+                self.wall_seconds.store(self.reference.wall_seconds, Ordering::SeqCst);
             }
             Step::PurgeCall(tenant, call) => {
                 let purged = self.cache(*tenant).purge_call(&id(*call));
@@ -183,9 +183,9 @@ impl Harness {
         self.check().await
     }
 
-    fn cache(&self, tenant: usize) -> Arc<crate::cache::Cache> {
+    fn cache(&self, tenant: usize) -> Arc<crate::cache::TenantCache> {
         let name = crate::domain::TenantName::parse(NAMES[tenant]).unwrap();
-        Arc::clone(self.indoors.world.snapshot.directory.named(&name).unwrap().cache())
+        Arc::clone(self.in_process.runtime.snapshot.directory.named(&name).unwrap().cache())
     }
 
     #[expect(clippy::disallowed_methods, reason = "the test waits for its own tasks")]
@@ -207,11 +207,11 @@ impl Harness {
             request = request.header("if-none-match", condition);
         }
         let request = request.body(Empty::<Bytes>::new()).unwrap();
-        let gateway = Arc::clone(&self.indoors.gateway);
+        let gateway = Arc::clone(&self.in_process.gateway);
         let task = tokio::spawn(async move {
             let Ok(response) = gateway.respond(Peer(None), request).await;
             let (head, body) = response.into_parts();
-            let body = body.collect().await.map_or_else(|never| match never {}, |body| body.to_bytes());
+            let body = body.collect().await.unwrap().to_bytes();
             Saw { status: head.status.as_u16(), headers: head.headers, body }
         });
         self.clients.insert(client, Client { tenant: ask.tenant, call: ask.call, task });
@@ -233,16 +233,16 @@ impl Harness {
         self.take_arrivals(ask, number)
     }
 
-    /// The requests that have reached the upstream: exactly those that the reference began, with
-    /// nothing in them but what the tenant, the call and the stored entry make.
+    /// Takes the requests that have reached the upstream: exactly those that the reference began, containing only
+    /// what tenant, call and stored entry determine.
     fn take_arrivals(&mut self, ask: &Ask, number: u64) -> Outcome {
         let arrived = std::mem::take(&mut *self.script.0.lock().unwrap());
         let begun = u64::from(self.reference.has_flight(number));
         same("requests that reach the upstream", &(arrived.len() as u64), &begun)?;
         for mut pending in arrived {
             pending.number = number;
-            let mut names: Vec<_> = pending.headers.keys().map(|name| name.as_str()).collect();
-            names.sort_unstable();
+            let mut resolver: Vec<_> = pending.headers.keys().map(|name| name.as_str()).collect();
+            resolver.sort_unstable();
             let validator = self.reference.validator(number);
             let mut expected =
                 vec!["accept", "accept-encoding", "authorization", "user-agent", "via", "x-request-id"];
@@ -250,7 +250,7 @@ impl Harness {
                 expected.push("if-none-match");
             }
             expected.sort_unstable();
-            same("the request's fields", &names, &expected)?;
+            same("the request's fields", &resolver, &expected)?;
             let sent = pending.headers.get("if-none-match").map(|tag| tag.to_str().unwrap().to_owned());
             same("If-None-Match", &sent, &validator)?;
             let key = format!("Bearer {}-{}", NAMES[ask.tenant], self.keys[ask.tenant]);
@@ -269,33 +269,33 @@ impl Harness {
         let key = pending.headers["authorization"].to_str().unwrap().trim_start_matches("Bearer ").to_owned();
         let asked_tag = pending.headers.get("if-none-match").map(|tag| tag.to_str().unwrap().to_owned());
         let tag = if answer.tagged { format!("\"v{version}\"") } else { format!("made-{version}") };
-        let told = self.reference.answer(number, version, answer, &tag);
-        self.expected.extend(told);
+        let answered = self.reference.answer(number, version, answer, &tag);
+        self.expected.extend(answered);
         let result = match answer.what {
-            What::Reset => Err(Broken::ResetInHead),
-            _ => Ok(received(answer, version, &call, &key, asked_tag, self.reference.calendar)),
+            What::Reset => Err(ExchangeError::ResetInHead),
+            _ => Ok(received(answer, version, &call, &key, asked_tag, self.reference.wall_seconds)),
         };
-        // A fetch whose deadline has come no longer listens.
+        // A fetch whose deadline has passed no longer listens.
         let _ = pending.answer.send(result);
         settle().await;
         self.learn_lifetimes()
     }
 
-    /// Our own lifetimes are jittered: what the gateway chose is learnt, if it is within its bounds.
+    /// Configured lifetimes are jittered: the reference adopts the gateway's choice if it is within bounds.
     fn learn_lifetimes(&mut self) -> Outcome {
         for tenant in 0..2 {
             for call in 0..2 {
                 let stored = self.cache(tenant).current().entry(&id(call));
                 let known = self.reference.entry(tenant, call);
                 let (Some(stored), Some(known)) = (&stored, known) else { continue };
-                let tag = stored.reply.field(&http::header::ETAG).map(|tag| tag.to_str().unwrap().to_owned());
+                let tag =
+                    stored.response.field(&http::header::ETAG).map(|tag| tag.to_str().unwrap().to_owned());
                 if let Some(made) = tag.filter(|_| known.tag.starts_with("made-")) {
                     known.tag = made;
                 }
                 if let (Some((least, most)), None) = (known.own_bounds(), known.own_lifetime) {
-                    let reckoning =
-                        Reckoning::of(&stored.facts, &self.indoors.world.settings.cache, clock::now());
-                    let chosen = i64::try_from(reckoning.lifetime().as_millis()).unwrap();
+                    let freshness = stored.freshness(&self.in_process.runtime.settings.cache, clock::now());
+                    let chosen = i64::try_from(freshness.lifetime().as_millis()).unwrap();
                     if !(least..=most).contains(&chosen) {
                         return Err(format!("a lifetime of {chosen} ms is not within {least} and {most}"));
                     }
@@ -308,12 +308,12 @@ impl Harness {
 
     async fn pass(&mut self, seconds: u16) {
         self.reference.now += i64::from(seconds) * 1000;
-        self.reference.calendar += i64::from(seconds);
-        self.calendar.store(self.reference.calendar, Ordering::SeqCst);
+        self.reference.wall_seconds += i64::from(seconds);
+        self.wall_seconds.store(self.reference.wall_seconds, Ordering::SeqCst);
         let overdue = self.reference.overdue();
         for number in &overdue {
-            let told = self.reference.time_out(*number);
-            self.expected.extend(told);
+            let answered = self.reference.time_out(*number);
+            self.expected.extend(answered);
         }
         tokio::time::advance(Duration::from_secs(seconds.into())).await;
         settle().await;
@@ -327,10 +327,10 @@ impl Harness {
             self.keys[tenant] += 1;
             self.reference.purge_tenant(tenant);
         }
-        self.indoors.reload(&configuration(self.keys));
+        self.in_process.reload(&configuration(self.keys));
     }
 
-    /// Every client that must have been answered was, as expected; nobody else was.
+    /// Every client that should have been answered was, as expected; no other was.
     async fn check(&mut self) -> Outcome {
         let answered: Vec<usize> = self
             .clients
@@ -356,14 +356,14 @@ impl Harness {
         Ok(())
     }
 
-    /// Everybody leaves: every lookup has had exactly one outcome.
+    /// All clients disconnect: every lookup has had exactly one outcome.
     async fn end(&mut self) -> Outcome {
         for client in std::mem::take(&mut self.clients).into_values() {
             client.task.abort();
             let _ = client.task.await;
         }
         settle().await;
-        let tenants = self.indoors.world.metrics();
+        let tenants = self.in_process.runtime.metrics();
         let counted: u64 =
             tenants.iter().flat_map(|tenant| tenant.lookups().collect::<Vec<_>>()).map(|(_, n)| n).sum();
         same("outcomes", &counted, &self.lookups)
@@ -416,15 +416,15 @@ fn same_story(story: Option<String>, expected: &Expected) -> Outcome {
     }
 }
 
-fn demand_text(demand: &Demand) -> String {
-    match demand {
-        Demand::NoCache => "no-cache".into(),
-        Demand::NoStore => "no-store".into(),
-        Demand::OnlyIfCached => "only-if-cached".into(),
-        Demand::MaxAge(seconds) => format!("max-age={seconds}"),
-        Demand::MinFresh(seconds) => format!("min-fresh={seconds}"),
-        Demand::MaxStale(Some(seconds)) => format!("max-stale={seconds}"),
-        Demand::MaxStale(None) => "max-stale".into(),
+fn demand_text(directives: &RequestDirectives) -> String {
+    match directives {
+        RequestDirectives::NoCache => "no-cache".into(),
+        RequestDirectives::NoStore => "no-store".into(),
+        RequestDirectives::OnlyIfCached => "only-if-cached".into(),
+        RequestDirectives::MaxAge(seconds) => format!("max-age={seconds}"),
+        RequestDirectives::MinFresh(seconds) => format!("min-fresh={seconds}"),
+        RequestDirectives::MaxStale(Some(seconds)) => format!("max-stale={seconds}"),
+        RequestDirectives::MaxStale(None) => "max-stale".into(),
     }
 }
 
@@ -442,15 +442,15 @@ fn word_text(word: &Word) -> String {
     }
 }
 
-/// The answer as it comes from the network.
+/// The answer as received from the network.
 fn received(
     answer: &Answer,
     version: u64,
     call: &str,
     key: &str,
     asked_tag: Option<String>,
-    calendar: i64,
-) -> Received {
+    wall_seconds: i64,
+) -> Opened {
     let mut headers = HeaderMap::new();
     let mut set = |name: &'static str, value: String| {
         headers.append(name, value.parse().unwrap());
@@ -462,7 +462,7 @@ fn received(
         set("age", age.to_string());
     }
     if let Some(ago) = answer.dated {
-        let then = jiff::Timestamp::from_second(calendar - i64::from(ago)).unwrap();
+        let then = jiff::Timestamp::from_second(wall_seconds - i64::from(ago)).unwrap();
         set("date", httpdate::fmt_http_date(then.into()));
     }
     match (answer.what, asked_tag) {
@@ -477,15 +477,15 @@ fn received(
     if let What::TooMany(seconds) = answer.what {
         set("retry-after", seconds.to_string());
     }
-    let body = body(answer.what, version, call, key, calendar);
+    let body = body(answer.what, version, call, key, wall_seconds);
     let status = StatusCode::from_u16(status(answer.what)).unwrap();
-    Received { status, headers, body: body.into(), connection: Connection::default() }
+    Opened { status, headers, body: ResponseBody::Whole(body.into()), connection: Connection::default() }
 }
 
-fn body(what: What, version: u64, call: &str, key: &str, calendar: i64) -> String {
+fn body(what: What, version: u64, call: &str, key: &str, wall_seconds: i64) -> String {
     let changed = match what {
         What::Completed(Some(ago)) => {
-            jiff::Timestamp::from_second(calendar - i64::from(ago)).unwrap().to_string()
+            jiff::Timestamp::from_second(wall_seconds - i64::from(ago)).unwrap().to_string()
         }
         _ => "unknown".to_owned(),
     };

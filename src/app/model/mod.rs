@@ -1,10 +1,11 @@
 //! The model test: random sequences of requests, upstream answers, clock steps, purges and key changes
 //! against a small reference of what may be stored and served, written from the rules alone.
 //!
-//! The whole gateway runs but for its sockets, on a clock that is moved by hand: every answer's
-//! status, body, `Cache-Status` with its numbers, and `Age` must be the reference's.
+//! The gateway runs in full except for its sockets, on a clock that the test moves: every answer's status, body,
+//! `Cache-Status` with its numbers, and `Age` must match the reference's.
 
 mod harness;
+mod levels;
 mod reference;
 mod sequence;
 
@@ -15,7 +16,7 @@ use harness::Harness;
 use reference::{RULES, Rules};
 use tokio::runtime::Runtime;
 
-/// Sequences in all, in batches of their own seeds.
+/// The total number of sequences, in batches with their own seeds.
 const SEQUENCES: u32 = 100_000;
 const BATCHES: u32 = 50;
 
@@ -24,7 +25,7 @@ fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
 }
 
-/// The batches that a thread runs: batch `n` has the seed `n` of this run.
+/// Runs one batch: batch `n` has the seed `n` of this run.
 fn run_batch(seed: u64) {
     let config = Config {
         cases: SEQUENCES / BATCHES,
@@ -49,7 +50,7 @@ fn run_batch(seed: u64) {
     }
 }
 
-/// `MODEL_SEED=n` repeats one batch; else each run has seeds of its own, and prints the first.
+/// `MODEL_SEED=n` repeats one batch; otherwise each run has new seeds, and prints the first.
 #[test]
 fn the_gateway_does_what_the_reference_does() {
     if let Some(seed) = std::env::var("MODEL_SEED").ok().and_then(|seed| seed.parse().ok()) {
@@ -69,9 +70,9 @@ fn the_gateway_does_what_the_reference_does() {
     });
 }
 
-/// The test must be able to fail: whatever rule the gateway had got wrong, some sequence shows it.
+/// The test must be able to fail: for every rule that the gateway might break, some sequence reveals it.
 #[test]
-fn every_rule_that_is_wrong_is_noticed() {
+fn every_broken_rule_is_detected() {
     type Spoil = fn(&mut Rules);
     let wrong: [(&str, Spoil); 7] = [
         ("ttl", |rules| rules.ttl *= 2),

@@ -1,57 +1,57 @@
-//! The reference: what the rules say, as plainly as they can be written, with none of the gateway's
-//! own types. Times are milliseconds on one clock; calendar times are seconds.
+//! The reference: the rules, written as plainly as possible, with none of the gateway's own types. Times are
+//! milliseconds on one clock; those of the wall clock are seconds.
 
 use std::collections::HashMap;
 
-use super::sequence::{Answer, Ask, Condition, Demand, What, Word};
+use super::sequence::{Answer, Ask, Condition, RequestDirectives, What, Word};
 
-/// What a client must see.
+/// The answer that a client must get.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expected {
+pub(super) struct Expected {
     pub status: u16,
-    /// `Cache-Status` without our name; `None` where there is none.
+    /// `Cache-Status` without our name; `None` if absent.
     pub story: Option<String>,
     pub age: Option<i64>,
-    /// Which answer of the upstream the body is from.
+    /// Which answer of the upstream the body comes from.
     pub version: Option<u64>,
     /// The envelope's code.
     pub code: Option<&'static str>,
-    /// What `TTL` in the story may be: our own policy's lifetimes have a tenth of jitter.
+    /// The allowed values of `TTL` in the story: configured lifetimes have a jitter of a tenth.
     pub ttl: Option<(i64, i64)>,
 }
 
-/// What came of asking.
-pub enum Asked {
-    /// An answer at once, and whether a renewal begins.
+/// The result of a request.
+pub(super) enum Asked {
+    /// An immediate answer, and whether a renewal begins.
     Answered(Expected, Renewal),
     /// A wait, and whether it is for a new fetch.
     Waits(Fetch),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Renewal {
+pub(super) enum Renewal {
     Begins,
     None,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fetch {
+pub(super) enum Fetch {
     New,
-    UnderWay,
+    InFlightGuard,
 }
 
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub(super) struct Entry {
     pub version: u64,
     missing: bool,
     received: i64,
     initial_age: i64,
     words: Vec<Word>,
-    /// When the call last changed, by the calendar.
+    /// When the call last changed, by the wall clock, in seconds.
     changed: Option<i64>,
-    /// When the upstream made the answer, by the calendar.
+    /// When the upstream generated the answer, by the wall clock, in seconds.
     made_at: i64,
-    /// What our own policy gave it, once that is known.
+    /// The configured lifetime that it was given, once known.
     pub own_lifetime: Option<i64>,
     pub tag: String,
     upstream_tag: bool,
@@ -60,7 +60,7 @@ pub struct Entry {
     rules: Rules,
 }
 
-/// Somebody who waits.
+/// A waiting client.
 #[derive(Debug, Clone)]
 struct Waiting {
     client: usize,
@@ -72,33 +72,33 @@ struct Waiting {
 }
 
 #[derive(Debug)]
-struct Flight {
+struct InFlight {
     tenant: usize,
     call: usize,
     sent: i64,
     deadline: i64,
     entry: Option<Entry>,
     background: bool,
-    storing: bool,
-    /// Whether its call was purged on the way.
+    store_mode: bool,
+    /// Whether its call was purged meanwhile.
     purged: bool,
     waiting: Vec<Waiting>,
 }
 
-/// The state of everything.
-pub struct Reference {
+/// The complete state.
+pub(super) struct Reference {
     pub now: i64,
-    pub calendar: i64,
+    pub wall_seconds: i64,
     entries: HashMap<(usize, usize), Entry>,
-    /// By the number that the harness gave the upstream request.
-    flights: HashMap<u64, Flight>,
+    /// By the harness's number of the upstream request.
+    flights: HashMap<u64, InFlight>,
     paused_until: [i64; 2],
     rules: Rules,
 }
 
-/// The configured durations: milliseconds, but for the window, which is in calendar seconds.
+/// The configured durations: milliseconds, except for the window, which is in seconds of the wall clock.
 #[derive(Debug, Clone, Copy)]
-pub struct Rules {
+pub(super) struct Rules {
     pub ttl: i64,
     pub settle_window: i64,
     pub settle_ttl: i64,
@@ -108,8 +108,8 @@ pub struct Rules {
     pub total_timeout: i64,
 }
 
-/// What the gateway under test is configured to.
-pub const RULES: Rules = Rules {
+/// The configuration of the gateway under test.
+pub(super) const RULES: Rules = Rules {
     ttl: 1_000_000,
     settle_window: 600,
     settle_ttl: 30_000,
@@ -119,12 +119,12 @@ pub const RULES: Rules = Rules {
     total_timeout: 10_000,
 };
 
-/// Rounded up, but never to the other side of zero.
+/// Rounded up, but never across zero.
 fn seconds(millis: i64) -> i64 {
     millis.div_euclid(1000) + i64::from(millis.rem_euclid(1000) > 0)
 }
 
-impl Flight {
+impl InFlight {
     fn is_current(&self, key: (usize, usize)) -> bool {
         (self.tenant, self.call) == key && !self.purged
     }
@@ -160,8 +160,8 @@ impl Entry {
         })
     }
 
-    /// The bounds of what our own policy may give it: a tenth of jitter.
-    pub fn own_bounds(&self) -> Option<(i64, i64)> {
+    /// The bounds of its configured lifetime: a jitter of a tenth.
+    pub(super) fn own_bounds(&self) -> Option<(i64, i64)> {
         if self.missing || self.has(Word::NoCache) || self.explicit().is_some() {
             return None;
         }
@@ -192,7 +192,7 @@ impl Entry {
         seconds(self.left(now))
     }
 
-    /// What the ttl may be before the jitter is known.
+    /// The possible values of `ttl` before the jitter is known.
     fn ttl_bounds(&self, now: i64) -> (i64, i64) {
         let (least, most) = self.own_bounds().unwrap_or((self.lifetime(), self.lifetime()));
         (seconds(least - self.age(now)), seconds(most - self.age(now)))
@@ -224,17 +224,17 @@ fn expected(status: u16, story: String) -> Expected {
 }
 
 impl Reference {
-    pub fn new(rules: Rules, calendar: i64) -> Self {
+    pub(super) fn new(rules: Rules, wall_seconds: i64) -> Self {
         let (entries, flights) = Default::default();
-        Self { now: 0, calendar, entries, flights, paused_until: [0; 2], rules }
+        Self { now: 0, wall_seconds, entries, flights, paused_until: [0; 2], rules }
     }
 
-    pub fn entry(&mut self, tenant: usize, call: usize) -> Option<&mut Entry> {
+    pub(super) fn entry(&mut self, tenant: usize, call: usize) -> Option<&mut Entry> {
         self.entries.get_mut(&(tenant, call))
     }
 
-    /// A client asks; `client` names it, `number` the upstream request that it may cause.
-    pub fn ask(&mut self, ask: &Ask, client: usize, number: u64, condition: Option<String>) -> Asked {
+    /// A client sends a request; `client` identifies it, `number` the upstream request that it may cause.
+    pub(super) fn ask(&mut self, ask: &Ask, client: usize, number: u64, condition: Option<String>) -> Asked {
         if ask.tenant > 1 {
             let refused = Expected {
                 status: 401,
@@ -249,20 +249,24 @@ impl Reference {
         let now = self.now;
         let key = (ask.tenant, ask.call);
         let entry = self.entries.get(&key).filter(|entry| !entry.missing || entry.is_fresh(now)).cloned();
-        let wants = |demand: Demand| ask.demands.contains(&demand);
+        let wants = |directives: RequestDirectives| ask.demands.contains(&directives);
         let (mut forward, mut falls_back) = ("uri-miss", true);
         if let Some(entry) = &entry {
             let stale_for = -entry.left(now);
             let renewable = !entry.never_stale() && stale_for < entry.revalidate_window();
             let usable = entry.is_fresh(now) || renewable;
-            let met = ask.demands.iter().all(|demand| match demand {
-                Demand::MaxAge(most) => *most > 0 && entry.age(now) / 1000 <= i64::from(*most),
-                Demand::MinFresh(least) => entry.is_fresh(now) && entry.left(now) >= i64::from(*least) * 1000,
-                Demand::NoCache | Demand::NoStore => false,
-                Demand::OnlyIfCached | Demand::MaxStale(_) => true,
+            let met = ask.demands.iter().all(|directives| match directives {
+                RequestDirectives::MaxAge(most) => *most > 0 && entry.age(now) / 1000 <= i64::from(*most),
+                RequestDirectives::MinFresh(least) => {
+                    entry.is_fresh(now) && entry.left(now) >= i64::from(*least) * 1000
+                }
+                RequestDirectives::NoCache | RequestDirectives::NoStore => false,
+                RequestDirectives::OnlyIfCached | RequestDirectives::MaxStale(_) => true,
             });
-            let tolerated = ask.demands.iter().filter_map(|demand| match demand {
-                Demand::MaxStale(most) => Some(most.map_or(i64::MAX, |most| i64::from(most) * 1000)),
+            let tolerated = ask.demands.iter().filter_map(|directives| match directives {
+                RequestDirectives::MaxStale(most) => {
+                    Some(most.map_or(i64::MAX, |most| i64::from(most) * 1000))
+                }
                 _ => None,
             });
             let tolerated = tolerated.min().is_some_and(|most| stale_for <= most) && !entry.never_stale();
@@ -283,38 +287,38 @@ impl Reference {
                 let renews = !entry.is_fresh(now)
                     && renewable
                     && now >= entry.renew_after
-                    && !wants(Demand::OnlyIfCached);
+                    && !wants(RequestDirectives::OnlyIfCached);
                 let renewal = if renews { self.begin_renewal(key, entry, number) } else { Renewal::None };
                 return Asked::Answered(served(entry, now, detail, condition.as_deref()), renewal);
             }
         }
-        if wants(Demand::OnlyIfCached) {
+        if wants(RequestDirectives::OnlyIfCached) {
             let refused = Expected { code: Some("NOT_CACHED"), ..expected(504, format!("fwd={forward}")) };
             return Asked::Answered(refused, Renewal::None);
         }
         let entry = entry.filter(|entry| !entry.missing);
-        let storing = !wants(Demand::NoStore);
-        let under_way = self.flights.values_mut().find(|flight| flight.is_current(key));
+        let store_mode = !wants(RequestDirectives::NoStore);
+        let in_flight = self.flights.values_mut().find(|flight| flight.is_current(key));
         let waiting = Waiting {
             client,
             forward,
             entry: entry.clone(),
             falls_back,
-            collapsed: under_way.is_some(),
+            collapsed: in_flight.is_some(),
             condition,
         };
-        if let Some(flight) = under_way {
-            flight.storing |= storing;
+        if let Some(flight) = in_flight {
+            flight.store_mode |= store_mode;
             flight.waiting.push(waiting);
-            return Asked::Waits(Fetch::UnderWay);
+            return Asked::Waits(Fetch::InFlightGuard);
         }
-        self.begin(key, entry.filter(|_| storing), number, storing, vec![waiting]);
+        self.begin(key, entry.filter(|_| store_mode), number, store_mode, vec![waiting]);
         Asked::Waits(Fetch::New)
     }
 
     fn begin_renewal(&mut self, key: (usize, usize), entry: &Entry, number: u64) -> Renewal {
         if let Some(flight) = self.flights.values_mut().find(|flight| flight.is_current(key)) {
-            flight.storing = true;
+            flight.store_mode = true;
             return Renewal::None;
         }
         self.begin(key, Some(entry.clone()), number, true, Vec::new());
@@ -326,32 +330,32 @@ impl Reference {
         key: (usize, usize),
         entry: Option<Entry>,
         number: u64,
-        storing: bool,
+        store_mode: bool,
         waiting: Vec<Waiting>,
     ) {
         let background = waiting.is_empty();
         let (tenant, call) = key;
-        let flight = Flight {
+        let flight = InFlight {
             tenant,
             call,
             sent: self.now,
             deadline: self.now + self.rules.total_timeout,
             entry,
             background,
-            storing,
+            store_mode,
             purged: false,
             waiting,
         };
         self.flights.insert(number, flight);
     }
 
-    /// Whether the upstream would refuse to be asked for this tenant now, and for how long still.
-    pub fn paused(&self, tenant: usize) -> Option<i64> {
+    /// How long the upstream is paused for this tenant, if it is.
+    pub(super) fn paused(&self, tenant: usize) -> Option<i64> {
         Some(self.paused_until[tenant] - self.now).filter(|left| *left > 0)
     }
 
-    /// A fetch that was not sent because of a pause: everyone who waits for it is told.
-    pub fn refuse_paused(&mut self, number: u64) -> Vec<(usize, Expected)> {
+    /// A fetch that was not sent because of a pause: answers all its waiters.
+    pub(super) fn refuse_paused(&mut self, number: u64) -> Vec<(usize, Expected)> {
         let Some(flight) = self.flights.remove(&number) else { return Vec::new() };
         if flight.background {
             self.note_failure(&flight);
@@ -359,18 +363,18 @@ impl Reference {
         self.finish(flight, || (Expected { code: Some("RATE_LIMITED"), ..broken(429) }, true), "")
     }
 
-    /// Validators that a request must have: the upstream's own tag of what is stored.
-    pub fn validator(&self, number: u64) -> Option<String> {
+    /// The validators that a request must have: the upstream's own tag of the stored entry.
+    pub(super) fn validator(&self, number: u64) -> Option<String> {
         let entry = self.flights.get(&number)?.entry.as_ref()?;
         entry.upstream_tag.then(|| entry.tag.clone())
     }
 
-    pub fn has_flight(&self, number: u64) -> bool {
+    pub(super) fn has_flight(&self, number: u64) -> bool {
         self.flights.contains_key(&number)
     }
 
-    /// The fetches whose deadline has come.
-    pub fn overdue(&self) -> Vec<u64> {
+    /// The fetches whose deadline has passed.
+    pub(super) fn overdue(&self) -> Vec<u64> {
         let mut numbers: Vec<u64> = self
             .flights
             .iter()
@@ -381,32 +385,32 @@ impl Reference {
         numbers
     }
 
-    pub fn leave(&mut self, client: usize) {
+    pub(super) fn leave(&mut self, client: usize) {
         for flight in self.flights.values_mut() {
             flight.waiting.retain(|waiting| waiting.client != client);
         }
     }
 
-    pub fn purge_call(&mut self, tenant: usize, call: usize) -> u64 {
+    pub(super) fn purge_call(&mut self, tenant: usize, call: usize) -> u64 {
         for flight in self.flights.values_mut().filter(|flight| flight.is_current((tenant, call))) {
             flight.purged = true;
         }
         u64::from(self.entries.remove(&(tenant, call)).is_some())
     }
 
-    pub fn purge_tenant(&mut self, tenant: usize) {
+    pub(super) fn purge_tenant(&mut self, tenant: usize) {
         for flight in self.flights.values_mut().filter(|flight| flight.tenant == tenant) {
             flight.purged = true;
         }
         self.entries.retain(|(owner, _), _| *owner != tenant);
     }
 
-    pub fn evict(&mut self, tenant: usize, call: usize) {
+    pub(super) fn evict(&mut self, tenant: usize, call: usize) {
         self.entries.remove(&(tenant, call));
     }
 
-    /// The upstream answers, or breaks off. Everyone who waits is told.
-    pub fn answer(
+    /// The upstream answers, or disconnects. Answers all waiters.
+    pub(super) fn answer(
         &mut self,
         number: u64,
         version: u64,
@@ -426,7 +430,7 @@ impl Reference {
         let now = self.now;
         let (landing, base, failure, change) = match answer.what {
             What::Completed(changed) => {
-                let changed = changed.map(|ago| self.calendar - i64::from(ago));
+                let changed = changed.map(|ago| self.wall_seconds - i64::from(ago));
                 let entry = self.entry_of(&flight, version, answer, changed, tag);
                 let mut base = expected(200, String::new());
                 base.version = Some(version);
@@ -500,8 +504,10 @@ impl Reference {
         };
         if may_change {
             match &change {
-                Change::Store(entry) if entry.missing && !flight.storing => drop(self.entries.remove(&key)),
-                Change::Store(entry) if flight.storing => drop(self.entries.insert(key, entry.clone())),
+                Change::Store(entry) if entry.missing && !flight.store_mode => {
+                    drop(self.entries.remove(&key))
+                }
+                Change::Store(entry) if flight.store_mode => drop(self.entries.insert(key, entry.clone())),
                 Change::Remove => drop(self.entries.remove(&key)),
                 Change::Store(_) | Change::Nothing => {}
             }
@@ -530,8 +536,8 @@ impl Reference {
         )
     }
 
-    /// The upstream took too long.
-    pub fn time_out(&mut self, number: u64) -> Vec<(usize, Expected)> {
+    /// The upstream's time is up.
+    pub(super) fn time_out(&mut self, number: u64) -> Vec<(usize, Expected)> {
         let Some(flight) = self.flights.remove(&number) else { return Vec::new() };
         if flight.background {
             self.note_failure(&flight);
@@ -539,7 +545,7 @@ impl Reference {
         self.finish(flight, || (Expected { code: Some("UPSTREAM_TIMEOUT"), ..broken(504) }, true), "")
     }
 
-    fn note_failure(&mut self, flight: &Flight) {
+    fn note_failure(&mut self, flight: &InFlight) {
         let renewed = flight.entry.as_ref().map(|entry| entry.version);
         let now = self.now;
         if let Some(entry) = self.entries.get_mut(&(flight.tenant, flight.call))
@@ -553,7 +559,7 @@ impl Reference {
 
     fn entry_of(
         &self,
-        flight: &Flight,
+        flight: &InFlight,
         version: u64,
         answer: &Answer,
         changed: Option<i64>,
@@ -578,26 +584,26 @@ impl Reference {
         entry
     }
 
-    fn renew(&self, entry: &mut Entry, flight: &Flight, answer: &Answer) {
+    fn renew(&self, entry: &mut Entry, flight: &InFlight, answer: &Answer) {
         let delay = self.now - flight.sent;
         let apparent = answer.dated.map_or(0, |ago| i64::from(ago) * 1000);
         entry.initial_age = apparent.max(answer.age.map_or(0, |age| i64::from(age) * 1000) + delay);
         entry.received = self.now;
-        entry.made_at = self.calendar - apparent / 1000;
+        entry.made_at = self.wall_seconds - apparent / 1000;
         entry.own_lifetime = None;
         (entry.failures, entry.renew_after) = (0, 0);
     }
 
-    /// What each who waits gets: the flight's end, or their stale entry if that is better. `end` makes
-    /// the end; its story is the tag for conditions until here.
+    /// The answer for each waiter: the flight's end, or its stale entry if that is better. `end` creates the end; its
+    /// story is the tag for conditions so far.
     fn finish(
         &self,
-        flight: Flight,
+        flight: InFlight,
         end: impl Fn() -> (Expected, bool),
         landing: &str,
     ) -> Vec<(usize, Expected)> {
         let now = self.now;
-        let told = flight.waiting.into_iter().map(|waiting| {
+        let answered = flight.waiting.into_iter().map(|waiting| {
             let (mut base, failure) = end();
             let stale = waiting.entry.as_ref().filter(|entry| {
                 let stale_for = -entry.left(now);
@@ -623,7 +629,7 @@ impl Reference {
             }
             (waiting.client, base)
         });
-        told.collect()
+        answered.collect()
     }
 }
 
@@ -633,10 +639,10 @@ enum Change {
     Nothing,
 }
 
-fn stored_or(flight: &Flight, may_change: bool, status: u16, refused: &impl Fn(&str) -> String) -> String {
+fn stored_or(flight: &InFlight, may_change: bool, status: u16, refused: &impl Fn(&str) -> String) -> String {
     if !may_change {
         refused("purged")
-    } else if !flight.storing {
+    } else if !flight.store_mode {
         refused("client-no-store")
     } else {
         format!("; fwd-status={status}; stored; ttl=TTL")
@@ -674,7 +680,7 @@ fn broken(status: u16) -> Expected {
     base
 }
 
-pub fn status(what: What) -> u16 {
+pub(super) fn status(what: What) -> u16 {
     match what {
         What::Completed(_)
         | What::InProgress
@@ -698,7 +704,7 @@ pub fn status(what: What) -> u16 {
 }
 
 /// The text of a condition.
-pub fn condition_text(condition: Option<Condition>, last: Option<&str>) -> Option<String> {
+pub(super) fn condition_text(condition: Option<Condition>, last: Option<&str>) -> Option<String> {
     match condition? {
         Condition::Last => last.map(str::to_owned),
         Condition::Star => Some("*".to_owned()),

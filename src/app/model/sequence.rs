@@ -1,36 +1,36 @@
-//! Random sequences: what can happen, and how often.
+//! Random sequences: the possible events, and their frequencies.
 
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// One thing that happens.
+/// One event.
 #[derive(Debug, Clone)]
-pub enum Step {
-    /// A client asks.
+pub(super) enum Step {
+    /// A client sends a request.
     Ask(Ask),
-    /// The upstream answers one of the requests that wait there; the number picks which.
+    /// The upstream answers one of the pending requests; the number selects it.
     Answer(usize, Answer),
-    /// A client that waits leaves.
-    Leave(usize),
+    /// A waiting client disconnects.
+    Disconnect(usize),
     /// Time passes, on both clocks.
     Pass(u16),
-    /// The calendar is stepped.
-    Recalendar(i32),
+    /// The wall clock is stepped.
+    SetWallClock(i32),
     /// A call of a tenant is purged.
     PurgeCall(usize, usize),
     /// A tenant is purged.
     PurgeTenant(usize),
-    /// An entry leaves the store to make room.
+    /// An entry is evicted.
     Evict(usize, usize),
-    /// The configuration is read again: a tenant's key may be another.
+    /// The configuration is reloaded: a tenant's key may differ.
     Reload(usize, NewKey),
 }
 
-/// What a reload does to a tenant's key.
+/// The effect of a reload on a tenant's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NewKey {
+pub(super) enum NewKey {
     /// Nothing.
     Same,
     /// It is replaced.
@@ -39,17 +39,17 @@ pub enum NewKey {
 
 /// A client's request.
 #[derive(Debug, Clone)]
-pub struct Ask {
-    /// 0 or 1; 2 is a stranger.
+pub(super) struct Ask {
+    /// 0 or 1; 2 is unauthenticated.
     pub tenant: usize,
     pub call: usize,
-    pub demands: Vec<Demand>,
+    pub demands: Vec<RequestDirectives>,
     pub condition: Option<Condition>,
 }
 
 /// A directive of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Demand {
+pub(super) enum RequestDirectives {
     NoCache,
     NoStore,
     OnlyIfCached,
@@ -60,32 +60,32 @@ pub enum Demand {
 
 /// A client's `If-None-Match`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Condition {
-    /// The tag that the client was last given for this call.
+pub(super) enum Condition {
+    /// The last tag that the client was given for this call.
     Last,
     /// Any.
     Star,
-    /// One that nothing has.
+    /// One that matches nothing.
     Bogus,
 }
 
 /// An upstream answer.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub(super) struct Answer {
     pub what: What,
     pub words: Vec<Word>,
     /// The `Age` field.
     pub age: Option<u32>,
     /// How old the `Date` field is.
     pub dated: Option<u32>,
-    /// Whether it has a tag of the upstream's.
+    /// Whether it has an entity tag.
     pub tagged: bool,
 }
 
-/// What an answer is.
+/// The kind of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
-    /// A completed call that changed so many seconds before the answer; `None`: unknown.
+pub(super) enum What {
+    /// A completed call that changed this many seconds before the answer; `None`: unknown.
     Completed(Option<i32>),
     InProgress,
     NotSuccess,
@@ -109,7 +109,7 @@ pub enum What {
 
 /// A directive of the upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
+pub(super) enum Word {
     MaxAge(u32),
     SharedMaxAge(u32),
     UnreadableMaxAge,
@@ -121,7 +121,7 @@ pub enum Word {
     Private,
 }
 
-pub fn sequences() -> impl Strategy<Value = Vec<Step>> {
+pub(super) fn sequences() -> impl Strategy<Value = Vec<Step>> {
     vec(step(), 2..14)
 }
 
@@ -130,8 +130,8 @@ fn step() -> impl Strategy<Value = Step> {
         10 => ask().prop_map(Step::Ask),
         8 => (0..4_usize, answer()).prop_map(|(which, answer)| Step::Answer(which, answer)),
         4 => select(vec![1_u16, 4, 6, 26, 31, 45, 70, 130, 400, 1100]).prop_map(Step::Pass),
-        1 => (0..4_usize).prop_map(Step::Leave),
-        1 => select(vec![-500_000, -5000, 5000, 100_000]).prop_map(Step::Recalendar),
+        1 => (0..4_usize).prop_map(Step::Disconnect),
+        1 => select(vec![-500_000, -5000, 5000, 100_000]).prop_map(Step::SetWallClock),
         1 => (0..2_usize, 0..2_usize).prop_map(|(tenant, call)| Step::PurgeCall(tenant, call)),
         1 => (0..2_usize).prop_map(Step::PurgeTenant),
         1 => (0..2_usize, 0..2_usize).prop_map(|(tenant, call)| Step::Evict(tenant, call)),
@@ -142,7 +142,7 @@ fn step() -> impl Strategy<Value = Step> {
 fn ask() -> impl Strategy<Value = Ask> {
     let tenant = prop_oneof![12 => Just(0_usize), 4 => Just(1), 1 => Just(2)];
     let call = prop_oneof![5 => Just(0_usize), 1 => Just(1)];
-    let demands = prop_oneof![3 => Just(Vec::new()), 1 => vec(demand(), 1..3)];
+    let demands = prop_oneof![3 => Just(Vec::new()), 1 => vec(directives(), 1..3)];
     let condition = option::weighted(0.2, select(vec![Condition::Last, Condition::Star, Condition::Bogus]));
     (tenant, call, demands, condition).prop_map(|(tenant, call, demands, condition)| Ask {
         tenant,
@@ -152,14 +152,14 @@ fn ask() -> impl Strategy<Value = Ask> {
     })
 }
 
-fn demand() -> impl Strategy<Value = Demand> {
+fn directives() -> impl Strategy<Value = RequestDirectives> {
     prop_oneof![
-        Just(Demand::NoCache),
-        Just(Demand::NoStore),
-        Just(Demand::OnlyIfCached),
-        select(vec![0_u32, 1, 5, 30, 100]).prop_map(Demand::MaxAge),
-        select(vec![0_u32, 5, 30, 100]).prop_map(Demand::MinFresh),
-        option::of(select(vec![5_u32, 100, 1000])).prop_map(Demand::MaxStale),
+        Just(RequestDirectives::NoCache),
+        Just(RequestDirectives::NoStore),
+        Just(RequestDirectives::OnlyIfCached),
+        select(vec![0_u32, 1, 5, 30, 100]).prop_map(RequestDirectives::MaxAge),
+        select(vec![0_u32, 5, 30, 100]).prop_map(RequestDirectives::MinFresh),
+        option::of(select(vec![5_u32, 100, 1000])).prop_map(RequestDirectives::MaxStale),
     ]
 }
 

@@ -1,15 +1,15 @@
-//! Between the trace context of a request's headers and that of the library.
+//! Converts between the gateway's trace context and the OpenTelemetry library's.
 
 use http::HeaderValue;
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 
 use crate::telemetry::TraceContext;
 
-/// The flags that are known: sampled, and random.
+/// The flags that are defined: sampled, and random.
 const KNOWN_FLAGS: u8 = 0x03;
 
 impl TraceContext {
-    /// The library's form of it.
+    /// As the library represents it.
     pub(super) fn to_span_context(&self) -> Option<SpanContext> {
         let parent = self.parent.to_str().ok()?;
         let field = |range| parent.get(range);
@@ -21,8 +21,8 @@ impl TraceContext {
         Some(SpanContext::new(trace, span, TraceFlags::new(flags), true, state))
     }
 
-    /// The context of a span, which goes on with the `tracestate` of `before`. `None` for a span that
-    /// is none, as those are which begin after the end.
+    /// The context of a span, with the `tracestate` of `before`. `None` for a no-op span, as begun after
+    /// shutdown.
     pub(super) fn of_span(span: &SpanContext, before: Option<&Self>) -> Option<Self> {
         let flags = span.trace_flags().to_u8() & KNOWN_FLAGS;
         let parent = format!("00-{}-{}-{flags:02x}", span.trace_id(), span.span_id());

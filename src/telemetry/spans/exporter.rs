@@ -1,5 +1,5 @@
-//! What the standard variables (OpenTelemetry's "Environment Variable Specification") ask for. Whatever
-//! is wrong with them costs traces, never the start.
+//! Sets up the exporter from the variables of OpenTelemetry's "Environment Variable Specification". A mistake
+//! in them costs traces, never the start.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfi
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 
-use super::courier::Courier;
+use super::otlp_http_client::OtlpHttpClient;
 use crate::telemetry::VERSION;
 
-/// The samplers of the specification that the library has.
+/// The samplers that the library implements.
 const SAMPLERS: [&str; 6] = [
     "always_on",
     "always_off",
@@ -25,19 +25,19 @@ const DEFAULT_SAMPLER: &str = "parentbased_always_on";
 const DEFAULT_ENDPOINT: &str = "http://localhost:4318";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The only protocol that is spoken.
+/// The only supported protocol.
 const PROTOCOL: &str = "http/protobuf";
 
-/// A provider of spans that go to the collector; none where none is asked for.
-pub fn provider_of_environment() -> Option<SdkTracerProvider> {
+/// A provider that exports to the collector; `None` if no export is configured.
+pub(crate) fn provider_of_environment() -> Option<SdkTracerProvider> {
     if !is_wanted() {
         return None;
     }
     let endpoint = of_traces("ENDPOINT").unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned());
     let collector = without_secrets(&endpoint);
     let certificate = of_traces("CERTIFICATE");
-    let courier = match Courier::new(certificate.as_deref(), timeout()) {
-        Ok(courier) => courier,
+    let otlp_http_client = match OtlpHttpClient::new(certificate.as_deref(), timeout()) {
+        Ok(otlp_http_client) => otlp_http_client,
         Err(error) => {
             tracing::error!(
                 error,
@@ -46,8 +46,8 @@ pub fn provider_of_environment() -> Option<SdkTracerProvider> {
             return None;
         }
     };
-    let builder = SpanExporter::builder().with_http().with_http_client(courier);
-    // The library's own words may hold an endpoint's credentials.
+    let builder = SpanExporter::builder().with_http().with_http_client(otlp_http_client);
+    // The library's messages may contain an endpoint's credentials.
     let Ok(exporter) = builder.with_protocol(Protocol::HttpBinary).build() else {
         tracing::error!(
             "traces are not exported: OTEL_EXPORTER_OTLP_ENDPOINT is no URL; requests are not affected"
@@ -60,7 +60,7 @@ pub fn provider_of_environment() -> Option<SdkTracerProvider> {
     Some(SdkTracerProvider::builder().with_resource(resource()).with_batch_exporter(exporter).build())
 }
 
-/// Traces are exported where a collector is named, or the exporter is.
+/// Traces are exported if a collector or the exporter is named.
 fn is_wanted() -> bool {
     if variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
         return false;
@@ -85,7 +85,7 @@ fn warn_of_what_is_not_supported() {
     }
 }
 
-/// The library reads the sampler itself; here its name is checked, since the library would say nothing.
+/// The library reads the sampler itself, but ignores an unknown name silently, so it is checked here.
 fn sampler() -> String {
     let name = variable("OTEL_TRACES_SAMPLER").unwrap_or_else(|| DEFAULT_SAMPLER.to_owned());
     if !SAMPLERS.contains(&name.as_str()) {
@@ -103,7 +103,7 @@ fn sampler() -> String {
     }
 }
 
-/// Who sends. The library adds what `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say.
+/// The resource that spans belong to. The library adds `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`.
 fn resource() -> Resource {
     let attributes = variable("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
     let is_named = |attribute: &str| attribute.trim_start().starts_with("service.name=");
@@ -126,13 +126,13 @@ fn without_secrets(endpoint: &str) -> String {
     shown.unwrap_or_default()
 }
 
-/// A variable for traces, else the one for all signals.
+/// The variable for traces, else the one for all signals.
 fn of_traces(name: &str) -> Option<String> {
     variable(&format!("OTEL_EXPORTER_OTLP_TRACES_{name}"))
         .or_else(|| variable(&format!("OTEL_EXPORTER_OTLP_{name}")))
 }
 
-/// An empty one is none, as the specification has it.
+/// The specification treats an empty variable as unset.
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -1,11 +1,10 @@
-//! Spans of requests, for whoever collects traces: one for each lookup, with what the cache did, and
-//! one for each request that goes upstream for it. Built with the feature `otlp`; without it the types
-//! are empty and what they do is nothing.
+//! Spans: one for each lookup, with what the cache did, and one for each of its upstream requests. Exported
+//! with the feature `otlp`; without it the types are empty and do nothing.
 
 #[cfg(feature = "otlp")]
 mod context;
 #[cfg(feature = "otlp")]
-mod courier;
+mod otlp_http_client;
 #[cfg(feature = "otlp")]
 mod exporter;
 #[cfg(not(feature = "otlp"))]
@@ -14,6 +13,6 @@ mod off;
 mod recorded;
 
 #[cfg(not(feature = "otlp"))]
-pub use off::{ServerSpan, Spans};
+pub(crate) use off::{ServerSpan, Spans};
 #[cfg(feature = "otlp")]
-pub use recorded::{ServerSpan, Spans, Told};
+pub(crate) use recorded::{ServerSpan, SpanFields, Spans};

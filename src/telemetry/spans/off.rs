@@ -1,4 +1,4 @@
-//! No spans: the program was built without them.
+//! Replaces spans in a program built without them.
 
 use std::time::Duration;
 
@@ -7,64 +7,58 @@ use http::{HeaderMap, StatusCode};
 use crate::config::BaseUrl;
 use crate::telemetry::{TraceContext, UpstreamFailure};
 
-/// Where spans would be made.
+/// Makes no spans.
 #[derive(Debug, Clone, Copy)]
-pub struct Spans;
+pub(crate) struct Spans;
 
 impl Spans {
-    /// None.
     #[cfg(any(test, feature = "bench"))]
-    pub const fn off() -> Self {
+    pub(crate) const fn off() -> Self {
         Self
     }
 
-    /// None either.
-    pub fn of_environment() -> Self {
+    pub(crate) fn of_environment() -> Self {
         if std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT").is_some() {
             tracing::info!("OTEL_EXPORTER_OTLP_ENDPOINT is set, but this program was built without traces");
         }
         Self
     }
 
-    /// Does nothing.
     #[expect(clippy::unused_async, reason = "it is awaited where there are spans")]
-    pub async fn flush(&self, _: Duration) {}
+    pub(crate) async fn flush(&self, _: Duration) {}
 
-    /// Does nothing: the client's trace, if there is one, is passed on as it is.
-    pub const fn server(&self, _: &'static str, _: &mut Option<TraceContext>) -> ServerSpan {
+    /// Leaves the client's trace as it is.
+    pub(crate) const fn server(&self, _: &'static str, _: &mut Option<TraceContext>) -> ServerSpan {
         ServerSpan
     }
 
-    /// Does nothing.
-    pub const fn client(&self, _: Option<&TraceContext>, _: &BaseUrl) -> ClientSpan {
+    pub(crate) const fn client(&self, _: Option<&TraceContext>, _: &BaseUrl) -> ClientSpan {
         ClientSpan
     }
 }
 
 /// No span of a request.
 #[derive(Debug)]
-pub struct ServerSpan;
+pub(crate) struct ServerSpan;
 
 impl ServerSpan {
     /// There never is one.
-    pub const fn none() -> Self {
+    pub(crate) const fn none() -> Self {
         Self
     }
 
-    /// Nobody asks for what it tells.
-    pub const fn is_recorded(&self) -> bool {
+    /// Nothing reads its fields.
+    pub(crate) const fn is_recorded(&self) -> bool {
         false
     }
 }
 
 /// No span of an upstream request.
 #[derive(Debug)]
-pub struct ClientSpan;
+pub(crate) struct ClientSpan;
 
 impl ClientSpan {
-    /// Does nothing.
-    pub const fn write(&self, _: &mut HeaderMap) {}
+    pub(crate) const fn write(&self, _: &mut HeaderMap) {}
 
-    /// Does nothing.
-    pub const fn end(self, _: Result<StatusCode, UpstreamFailure>) {}
+    pub(crate) const fn end(self, _: Result<StatusCode, UpstreamFailure>) {}
 }

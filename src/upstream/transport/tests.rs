@@ -1,16 +1,21 @@
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use super::super::names::tests::made_up;
+use http::Request;
+
+use super::super::connector::Connector;
+use super::super::resolver::tests::made_up;
 use super::*;
-use crate::config::Upstream as Settings;
+use crate::clock;
+use crate::config::UpstreamSettings;
 
 /// A name's first and second address.
 const FIRST: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1));
 const SECOND: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
-fn settings(port: u16, connect_timeout: &str) -> Settings {
+fn settings(port: u16, connect_timeout: &str) -> UpstreamSettings {
     let text = format!(
         "[upstream]\nbase_url = \"http://upstream.test:{port}\"\nallow_plaintext = true\n\
          connect_timeout = \"{connect_timeout}\"\n\
@@ -20,7 +25,7 @@ fn settings(port: u16, connect_timeout: &str) -> Settings {
     crate::config::load_text("test.toml".as_ref(), text, &Default::default()).unwrap().settings.upstream
 }
 
-/// Answers every request on every connection with the address that it was sent to.
+/// Answers every request on every connection with the address that it connected to.
 fn serve(address: SocketAddr) -> u16 {
     let listener = TcpListener::bind(address).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -38,58 +43,62 @@ fn serve(address: SocketAddr) -> u16 {
     port
 }
 
-async fn ask(network: &Network, port: u16) -> Result<String, Broken> {
-    let request = Request::get(format!("http://upstream.test:{port}/")).body(()).unwrap();
-    let deadline = clock::now() + Duration::from_secs(10);
-    let bounds = Bounds { first_byte: Duration::from_secs(10), deadline, max_bytes: 1000 };
-    let received = network.exchange(request, bounds).await?;
-    Ok(String::from_utf8(received.body.to_vec()).unwrap())
+async fn ask(network: &Network, port: u16) -> Result<String, ExchangeError> {
+    let request = Request::get(format!("http://upstream.test:{port}/")).body(bytes::Bytes::new()).unwrap();
+    let end = clock::now() + Duration::from_secs(10);
+    let opened =
+        network.open(request, ExchangeDeadlines { first_byte: Duration::from_secs(10), end }).await?;
+    let body = opened.body.read(opened.status, 1000, end).await?;
+    Ok(String::from_utf8(body.to_vec()).unwrap())
 }
 
+// F14.
 #[tokio::test]
-async fn f14_a_new_address_is_used_once_the_connection_to_the_old_one_has_lived() {
+async fn a_new_address_is_used_once_the_connection_to_the_old_one_has_lived() {
     let port = serve((FIRST, 0).into());
     serve((SECOND, port).into());
     let asked = AtomicUsize::new(0);
-    let names = made_up(move |_| match asked.fetch_add(1, Ordering::SeqCst) {
+    let resolver = made_up(move |_| match asked.fetch_add(1, Ordering::SeqCst) {
         0 => Ok(vec![(FIRST, 0).into()]),
         _ => Ok(vec![(SECOND, 0).into()]),
     });
-    let connector = Connector::with(&settings(port, "2s"), names).unwrap().living(Duration::ZERO);
+    let connector = Connector::with(&settings(port, "2s"), resolver).unwrap().living(Duration::ZERO);
     let network = Network::new(connector, 8);
     assert_eq!(ask(&network, port).await, Ok(FIRST.to_string()));
     assert_eq!(ask(&network, port).await, Ok(SECOND.to_string()), "though the old one still answers");
 }
 
+// F14.
 #[tokio::test]
-async fn f14_a_name_without_an_address_is_no_connection_and_is_asked_for_again() {
+async fn a_name_without_an_address_is_no_connection_and_is_asked_for_again() {
     let port = serve((FIRST, 0).into());
     let asked = AtomicUsize::new(0);
-    let names = made_up(move |_| match asked.fetch_add(1, Ordering::SeqCst) {
+    let resolver = made_up(move |_| match asked.fetch_add(1, Ordering::SeqCst) {
         0 => Err(io::Error::other("no such name")),
         1 => Ok(Vec::new()),
         _ => Ok(vec![(FIRST, 0).into()]),
     });
-    let network = Network::new(Connector::with(&settings(port, "2s"), names).unwrap(), 8);
-    assert_eq!(ask(&network, port).await, Err(Broken::Connect));
-    assert_eq!(ask(&network, port).await, Err(Broken::Connect));
+    let network = Network::new(Connector::with(&settings(port, "2s"), resolver).unwrap(), 8);
+    assert_eq!(ask(&network, port).await, Err(ExchangeError::Connect));
+    assert_eq!(ask(&network, port).await, Err(ExchangeError::Connect));
     assert_eq!(ask(&network, port).await, Ok(FIRST.to_string()));
 }
 
+// F14.
 #[tokio::test]
-async fn f14_a_name_server_that_is_silent_is_a_timeout() {
+async fn a_silent_name_server_is_a_timeout() {
     let (answer, answers) = std::sync::mpsc::channel::<()>();
     let answers = std::sync::Mutex::new(answers);
-    let names = made_up(move |_| {
+    let resolver = made_up(move |_| {
         let _ = answers.lock().unwrap().recv();
         Ok(Vec::new())
     });
-    let network = Network::new(Connector::with(&settings(1, "50ms"), names).unwrap(), 8);
-    assert_eq!(ask(&network, 1).await, Err(Broken::ConnectTimeout));
+    let network = Network::new(Connector::with(&settings(1, "50ms"), resolver).unwrap(), 8);
+    assert_eq!(ask(&network, 1).await, Err(ExchangeError::ConnectTimeout));
     drop(answer);
 }
 
-/// A port that takes no connection and refuses none: the queue of its listener is full.
+/// A port that neither accepts nor refuses connections: its listener's queue is full.
 struct BlackHole {
     _listener: socket2::Socket,
     _queue: Vec<TcpStream>,
@@ -110,18 +119,19 @@ impl BlackHole {
 async fn an_address_that_does_not_answer_leaves_time_for_the_next() {
     let port = serve((SECOND, 0).into());
     let _hole = BlackHole::at((FIRST, port).into());
-    let names = made_up(|_| Ok(vec![(FIRST, 0).into(), (SECOND, 0).into()]));
-    let network = Network::new(Connector::with(&settings(port, "1s"), names).unwrap(), 8);
+    let resolver = made_up(|_| Ok(vec![(FIRST, 0).into(), (SECOND, 0).into()]));
+    let network = Network::new(Connector::with(&settings(port, "1s"), resolver).unwrap(), 8);
     assert_eq!(ask(&network, port).await, Ok(SECOND.to_string()));
 }
 
+// F02.
 #[tokio::test]
-async fn f02_an_address_that_does_not_answer_is_a_timeout_and_no_refusal() {
+async fn an_address_that_does_not_answer_is_a_timeout_and_no_refusal() {
     let free = TcpListener::bind((FIRST, 0)).unwrap().local_addr().unwrap();
     let _hole = BlackHole::at(free);
-    let names = made_up(|_| Ok(vec![(FIRST, 0).into()]));
-    let network = Network::new(Connector::with(&settings(free.port(), "100ms"), names).unwrap(), 8);
+    let resolver = made_up(|_| Ok(vec![(FIRST, 0).into()]));
+    let network = Network::new(Connector::with(&settings(free.port(), "100ms"), resolver).unwrap(), 8);
     for _ in 0..5 {
-        assert_eq!(ask(&network, free.port()).await, Err(Broken::ConnectTimeout));
+        assert_eq!(ask(&network, free.port()).await, Err(ExchangeError::ConnectTimeout));
     }
 }

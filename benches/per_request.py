@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""User instructions of one whole request, by program: hits over HTTP/1.1, TLS and HTTP/2, and misses.
+
+    benches/per_request.py target/release/credira-gateway [ANOTHER-PROGRAM...]
+
+Each program serves a short and a long series of requests on one kept connection under callgrind; the difference
+over the requests between them is what one costs, the start and the connection left out. The load of the machine
+doesn't matter. The first program's mock-upstream answers the misses. Needs valgrind, h2load (nghttp2-client) and openssl.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+SHORT, LONG = 500, 2500
+TOKEN = "a-token-of-this-bench-0123456789abcdef"
+
+# Name, scheme, h2load's flags, whether each request names another call.
+SERIES = [
+    ("hit, HTTP/1.1", "http", ["--h1"], False),
+    ("hit, TLS", "https", ["--h1"], False),
+    ("hit, HTTP/2", "http", [], False),
+    ("miss, stored", "http", ["--h1"], True),
+]
+
+
+def wait_for(log, pattern, process):
+    for _ in range(1200):
+        found = re.search(pattern, log.read_text())
+        if found:
+            return found[1]
+        if process.poll() is not None:
+            sys.exit(log.read_text())
+        time.sleep(0.1)
+    sys.exit(f"nothing like {pattern} in {log}")
+
+
+def instructions(program, series, requests, upstream, folder):
+    """What the program has run when it has served so many requests."""
+    _, scheme, flags, distinct = series
+    tls = f'tls = {{ cert = "{folder}/cert.pem", key = "{folder}/key.pem" }}' if scheme == "https" else ""
+    config, log, urls, out = (folder / name for name in ("gateway.toml", "log", "urls", "callgrind.out"))
+    config.write_text(
+        f'[listen]\naddress = "127.0.0.1:0"\n{tls}\n[admin]\naddress = ""\n'
+        f'[upstream]\nbase_url = "http://{upstream}"\n[log]\naccess = "off"\n'
+        f'[[tenants]]\nname = "a"\ntokens = [{{ value = "{TOKEN}" }}]\nupstream_key = {{ value = "key" }}\n'
+    )
+    with log.open("wb") as err:
+        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", program, "serve"]
+        process = subprocess.Popen([*command, "--config", config], stdout=err, stderr=err)
+        try:
+            address = wait_for(log, r'"plane":"data","address":"([^"]+)"', process)
+            ids = range(requests) if distinct else [1]
+            urls.write_text("".join(f"{scheme}://{address}/v1/calls/call_{n}\n" for n in ids))
+            load = ["h2load", "-n", str(requests), "-c", "1", "-m", "1", "-H", f"Authorization: Bearer {TOKEN}"]
+            done = subprocess.run([*load, *flags, "-i", urls], capture_output=True, text=True, check=True)
+            if f"{requests} 2xx" not in done.stdout:
+                sys.exit(done.stdout + done.stderr)
+        finally:
+            process.terminate()
+            process.wait()
+    return int(re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.M)[1])
+
+
+def main():
+    programs = sys.argv[1:]
+    if not programs or programs[0].startswith("-"):
+        sys.exit(__doc__)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+        files = ["-keyout", folder / "key.pem", "-out", folder / "cert.pem"]
+        subprocess.run(["openssl", "req", "-x509", *key, *files], check=True, stderr=subprocess.DEVNULL)
+        log = folder / "upstream"
+        with log.open("wb") as out:
+            mock = subprocess.Popen(
+                [programs[0], "mock-upstream", "--listen", "127.0.0.1:0"], stdout=out, stderr=out
+            )
+        try:
+            upstream = wait_for(log, r"(127\.0\.0\.1:\d+)", mock)
+            for series in SERIES:
+                for program in programs:
+                    short, long = (instructions(program, series, n, upstream, folder) for n in (SHORT, LONG))
+                    print(f"{series[0]:16} {(long - short) / (LONG - SHORT):10.0f}  {program}", flush=True)
+        finally:
+            mock.terminate()
+            mock.wait()
+
+
+if __name__ == "__main__":
+    main()

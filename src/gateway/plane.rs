@@ -1,0 +1,43 @@
+//! [`Gateway`]: the parts of the data plane.
+
+use std::sync::Arc;
+
+use tokio_util::task::TaskTracker;
+
+use super::cutoff::Cutoff;
+use super::fetch_task::FetchSpawner;
+use super::snapshot::{Snapshot, Snapshots};
+use super::wait_drain::WaitDrain;
+use crate::clock::WallClock;
+use crate::telemetry::Telemetry;
+
+/// The data plane.
+pub(crate) struct Gateway {
+    /// The configuration in force.
+    pub(crate) snapshots: Snapshots,
+    pub(crate) telemetry: Arc<Telemetry>,
+    /// For the dates in envelopes.
+    pub(crate) wall: WallClock,
+    /// Tasks beside the requests.
+    pub(crate) tasks: TaskTracker,
+    pub(crate) fetches: FetchSpawner,
+    pub(crate) cutoff: Cutoff,
+    pub(crate) wait_drain: WaitDrain,
+}
+
+impl Gateway {
+    /// Puts another configuration in force. Waits end for tenants that are gone, or have other tokens or keys.
+    pub(crate) fn replace(&self, next: Arc<Snapshot>) {
+        let old = self.snapshots.swap(Arc::clone(&next));
+        for tenant in old.directory.all() {
+            let same = next.directory.named(tenant.name());
+            if same.is_none_or(|same| !Arc::ptr_eq(same.watches(), tenant.watches())) {
+                tenant.watches().close();
+            }
+            // Nothing of a tenant that is gone stays on the disk.
+            if let Some(disk) = tenant.disk().filter(|_| same.is_none_or(|same| same.disk().is_none())) {
+                disk.retire();
+            }
+        }
+    }
+}

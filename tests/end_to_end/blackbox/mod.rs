@@ -1,0 +1,43 @@
+//! The real program over real sockets: one file a theme, one test a promise.
+
+mod admin;
+mod admin_commands;
+mod admin_gate;
+mod answers;
+mod caching;
+mod check;
+mod clients_page;
+mod coalescing;
+mod commands;
+mod deadlines;
+mod directives;
+mod disk;
+mod drain;
+mod explain;
+mod http2;
+mod limits;
+mod listeners;
+mod lists;
+mod logs;
+mod lookups;
+mod media;
+mod metrics;
+mod names;
+mod notify;
+mod passthrough;
+mod problems;
+mod proxy;
+mod purge;
+mod refresh;
+mod refusals;
+mod reload;
+mod revalidation;
+mod sockets;
+mod staleness;
+mod tenants;
+mod terminal;
+mod tls;
+#[cfg(feature = "otlp")]
+mod traces;
+mod waiting;
+mod words;
