@@ -30,11 +30,13 @@ pub(super) struct Browser {
     _turn: MutexGuard<'static, ()>,
 }
 
-impl Browser {
-    /// `None`, after saying so, where there is no browser.
-    pub(super) fn start() -> Option<Self> {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        needed("chromium", Command::new("chromium").arg("--version").output())?;
+/// A driver and its port; `None`, after saying so, where there is none.
+///
+/// The driver takes a free port of IPv4 and then the same of IPv6, and ends where somebody has that one. So it
+/// is started again, a few times.
+fn start_driver() -> Option<(Child, u16)> {
+    let mut said = String::new();
+    for _ in 0..5 {
         let started = Command::new("chromedriver")
             .arg("--port=0")
             .stdin(Stdio::null())
@@ -44,9 +46,28 @@ impl Browser {
         let mut driver = needed("chromedriver", started)?;
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
         // "ChromeDriver was started successfully on port 40173."
-        let line = lines.find(|line| line.contains("started successfully")).expect("the driver starts");
-        let port = line.trim_end_matches('.').rsplit(' ').next().unwrap().parse().expect("a port");
-        std::thread::spawn(move || lines.for_each(drop));
+        let port = lines.by_ref().find_map(|line| {
+            let port = line.trim_end_matches('.').rsplit_once("started successfully on port ");
+            said = format!("{said}{line}\n");
+            port.map(|(_, port)| port.parse().expect("a port"))
+        });
+        match port {
+            Some(port) => {
+                std::thread::spawn(move || lines.for_each(drop));
+                return Some((driver, port));
+            }
+            None => driver.wait().map(drop).expect("its end is seen"),
+        }
+    }
+    panic!("the driver doesn't start: {said}")
+}
+
+impl Browser {
+    /// `None`, after saying so, where there is no browser.
+    pub(super) fn start() -> Option<Self> {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        needed("chromium", Command::new("chromium").arg("--version").output())?;
+        let (driver, port) = start_driver()?;
         let profile = tempfile::tempdir().unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let mut browser = Self { driver, address, session: String::new(), _profile: profile, _turn: turn };
