@@ -17,10 +17,10 @@ use super::lookup_fields::lookup_fields;
 use super::mutation::Mutation;
 use super::plane::AdminHandler;
 use super::refusal::{Absent, Refused};
-use super::route::{Area, NoRoute, Route, Scope, area, asks_for_refresh, route};
+use super::route::{Area, NoRoute, Route, area, asks_for_refresh, route};
 use super::{openapi, page, purge, stats};
 use crate::clock;
-use crate::domain::{CallId, RequestId, TenantName};
+use crate::domain::{CallId, PurgeTarget, RequestId, TenantName};
 use crate::gateway::{HeldCall, HeldEntry, UnknownTenant, held};
 use crate::message::error_envelope;
 use crate::server::{Answering, Caller, Handler, Peer, RequestBody};
@@ -198,7 +198,7 @@ impl AdminHandler {
         Ok(answer::json(StatusCode::OK, &explained))
     }
 
-    fn purge(&self, scope: &Scope) -> Result<AdminResponse, Refused> {
+    fn purge(&self, scope: &PurgeTarget) -> Result<AdminResponse, Refused> {
         let purged =
             purge::purge(&self.gateway, scope).map_err(|UnknownTenant| Refused::NotFound(Absent::Tenant))?;
         let mut answer = match purged.unerased.is_empty() {

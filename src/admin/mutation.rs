@@ -3,7 +3,8 @@
 use http::StatusCode;
 
 use super::gate::Bearer;
-use super::route::{Route, Scope};
+use super::route::Route;
+use crate::domain::PurgeTarget;
 use crate::server::Peer;
 use crate::telemetry::Telemetry;
 
@@ -20,9 +21,9 @@ impl Mutation {
     /// The mutation of a route; `None` for one that only reads.
     pub(super) fn of(route: &Route, peer: Peer, bearer: Bearer, telemetry: &Telemetry) -> Option<Self> {
         let (what, tenant, call) = match route {
-            Route::Purge(Scope::All) => ("purge of everything", None, None),
-            Route::Purge(Scope::Tenant(tenant)) => ("purge of a tenant", Some(tenant), None),
-            Route::Purge(Scope::Call(tenant, id)) => ("purge of a call", Some(tenant), Some(id)),
+            Route::Purge(PurgeTarget::All) => ("purge of everything", None, None),
+            Route::Purge(PurgeTarget::Tenant(tenant)) => ("purge of a tenant", Some(tenant), None),
+            Route::Purge(PurgeTarget::Call(tenant, id)) => ("purge of a call", Some(tenant), Some(id)),
             Route::Refresh(tenant, id) => ("refresh of a call", Some(tenant), Some(id)),
             Route::Reload => ("reload", None, None),
             Route::Page

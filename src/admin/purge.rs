@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::route::Scope;
 use crate::clock;
-use crate::domain::TenantName;
+use crate::domain::{PurgeTarget, TenantName};
 use crate::gateway::{Gateway, Snapshot, UnknownTenant};
 use crate::levels::Erasure;
 use crate::tenant::{Tenant, TenantPurge};
@@ -33,7 +32,7 @@ struct PurgePart {
 }
 
 /// Removes everything in `scope`, from the disk too. Run it off the runtime: a cache may be large, and a disk slow.
-pub(crate) fn purge(gateway: &Gateway, scope: &Scope) -> Result<PurgeOutcome, UnknownTenant> {
+pub(crate) fn purge(gateway: &Gateway, scope: &PurgeTarget) -> Result<PurgeOutcome, UnknownTenant> {
     let mut parts = Vec::new();
     loop {
         let snapshot = gateway.snapshots.load();
@@ -45,16 +44,16 @@ pub(crate) fn purge(gateway: &Gateway, scope: &Scope) -> Result<PurgeOutcome, Un
     }
 }
 
-fn purge_in(snapshot: &Snapshot, scope: &Scope, parts: &mut Vec<PurgePart>) -> Result<(), UnknownTenant> {
+fn purge_in(snapshot: &Snapshot, scope: &PurgeTarget, parts: &mut Vec<PurgePart>) -> Result<(), UnknownTenant> {
     let part = |tenant: &Tenant, TenantPurge { entries, erasure }| PurgePart {
         tenant: tenant.name().clone(),
         entries,
         erasure,
     };
     match scope {
-        Scope::All => parts.extend(snapshot.directory.all().map(|tenant| part(tenant, tenant.purge_all()))),
-        Scope::Tenant(name) => parts.extend([named(snapshot, name)?].map(|one| part(one, one.purge_all()))),
-        Scope::Call(name, id) => {
+        PurgeTarget::All => parts.extend(snapshot.directory.all().map(|tenant| part(tenant, tenant.purge_all()))),
+        PurgeTarget::Tenant(name) => parts.extend([named(snapshot, name)?].map(|one| part(one, one.purge_all()))),
+        PurgeTarget::Call(name, id) => {
             parts.extend([named(snapshot, name)?].map(|one| part(one, one.purge_call(id))))
         }
     }

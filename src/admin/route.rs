@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use crate::domain::{CallId, TenantName};
+use crate::domain::{CallId, PurgeTarget, TenantName};
 
 /// A request's route.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(crate) enum Route {
     /// `GET /api/v1/explain/{tenant}/{id}`; the ID as it was sent.
     Explain(TenantName, String),
     /// `DELETE` below `/api/v1/cache`.
-    Purge(Scope),
+    Purge(PurgeTarget),
     /// `POST /api/v1/cache/{tenant}/{id}/refresh`.
     Refresh(TenantName, CallId),
     /// `POST /api/v1/reload`.
@@ -52,17 +52,6 @@ impl Route {
             | Self::Explain(..) => false,
         }
     }
-}
-
-/// The scope of a purge.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Scope {
-    /// One call of a tenant.
-    Call(TenantName, CallId),
-    /// A tenant.
-    Tenant(TenantName),
-    /// Everything.
-    All,
 }
 
 /// Why there is no route.
@@ -140,14 +129,14 @@ pub(crate) fn route(method: &Method, path: &str) -> Result<Route, NoRoute> {
         ["api", "v1", "config"] => get(Route::Config),
         ["api", "v1", "explain", tenant, id] => get(Route::Explain(name(tenant)?, (*id).to_owned())),
         ["api", "v1", "reload"] => allow(method, &[Method::POST], "POST", Route::Reload),
-        ["api", "v1", "cache"] => allow(method, &[Method::DELETE], "DELETE", Route::Purge(Scope::All)),
+        ["api", "v1", "cache"] => allow(method, &[Method::DELETE], "DELETE", Route::Purge(PurgeTarget::All)),
         ["api", "v1", "cache", tenant] => {
-            allow(method, &[Method::DELETE], "DELETE", Route::Purge(Scope::Tenant(name(tenant)?)))
+            allow(method, &[Method::DELETE], "DELETE", Route::Purge(PurgeTarget::Tenant(name(tenant)?)))
         }
         ["api", "v1", "cache", tenant, id] => {
             let (tenant, id) = (name(tenant)?, CallId::parse(id.as_bytes()).map_err(|_| NoRoute::CallId)?);
             if *method == Method::DELETE {
-                return Ok(Route::Purge(Scope::Call(tenant, id)));
+                return Ok(Route::Purge(PurgeTarget::Call(tenant, id)));
             }
             allow(method, &[Method::GET, Method::HEAD], "GET, HEAD, DELETE", Route::Entry(tenant, id))
         }
@@ -179,7 +168,7 @@ mod tests {
     fn what_changes_something_is_never_a_get() {
         assert_eq!(of("POST", "/api/v1/reload"), Ok(Route::Reload));
         assert_eq!(of("GET", "/api/v1/reload"), Err(NoRoute::Method("POST")));
-        assert_eq!(of("DELETE", "/api/v1/cache"), Ok(Route::Purge(Scope::All)));
+        assert_eq!(of("DELETE", "/api/v1/cache"), Ok(Route::Purge(PurgeTarget::All)));
         for method in ["GET", "POST", "PUT"] {
             assert_eq!(of(method, "/api/v1/cache"), Err(NoRoute::Method("DELETE")));
             assert_eq!(of(method, "/api/v1/cache/a"), Err(NoRoute::Method("DELETE")));
@@ -192,8 +181,8 @@ mod tests {
     fn the_scope_of_a_purge_is_its_path() {
         let tenant = TenantName::parse("a").unwrap();
         let id = CallId::parse(b"call_1").unwrap();
-        assert_eq!(of("DELETE", "/api/v1/cache/a"), Ok(Route::Purge(Scope::Tenant(tenant.clone()))));
-        assert_eq!(of("DELETE", "/api/v1/cache/a/call_1"), Ok(Route::Purge(Scope::Call(tenant, id))));
+        assert_eq!(of("DELETE", "/api/v1/cache/a"), Ok(Route::Purge(PurgeTarget::Tenant(tenant.clone()))));
+        assert_eq!(of("DELETE", "/api/v1/cache/a/call_1"), Ok(Route::Purge(PurgeTarget::Call(tenant, id))));
         for (path, why) in [
             ("/api/v1/cache/", NoRoute::Tenant),
             ("/api/v1/cache/*", NoRoute::Tenant),

@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::document::Document;
 use super::missing::{Missing, ReadError, Skipped};
 use super::problem::ConfigProblem;
-use super::secret::{LevelKey, RawSecret, SecretReader, SecretSource, UpstreamKey};
+use super::secret::{EngineSecret, LevelKey, RawSecret, SecretReader, SecretSource, UpstreamKey};
 use super::units::{Size, Span};
 use crate::domain::{MAX_TOKEN_CHARS, MIN_TOKEN_CHARS, TokenHash, is_token68};
 
@@ -152,6 +152,12 @@ impl<'a> Checker<'a> {
             // Such a configuration is never served.
             Err(_skipped) => None,
         }
+    }
+
+    /// A password, or a private key, for the engine of the shared level.
+    pub(crate) fn engine_secret(&mut self, key: &str, source: &RawSecret) -> Option<EngineSecret> {
+        // Without a skipped one, nothing is served.
+        self.secret(key, source)?.ok().map(EngineSecret::new)
     }
 
     /// The digest of a token that is kept as a secret.

@@ -11,6 +11,8 @@ mod admin_access;
 mod base_url;
 mod checker;
 mod document;
+mod engine_identity;
+mod engine_url;
 mod media_host;
 mod memory_limit;
 mod missing;
@@ -38,6 +40,7 @@ use crate::clock::WallClock;
 pub(crate) use address::Address;
 pub(crate) use admin_access::AdminAccess;
 pub(crate) use base_url::BaseUrl;
+pub(crate) use engine_url::EngineUrl;
 pub(crate) use media_host::MediaHost;
 pub(crate) use memory_limit::cgroup_limit;
 pub(crate) use problem::Problems;
@@ -46,9 +49,9 @@ pub(crate) use rate::Rate;
 pub(crate) use schema::SCHEMA;
 pub(crate) use secret::{LevelKey, UpstreamKey, read_secret_file};
 pub(crate) use sections::{
-    AccessLog, BreakerSettings, CacheControl, CacheSettings, DiskSettings, EffectiveConfig, LogFormat,
-    LogLevel, LogSettings, MediaSettings, RateLimitHeaders, Settings, ShutdownSettings, TenantSettings,
-    UpstreamSettings, WaitSettings, needs_restart,
+    AccessLog, BreakerSettings, CacheControl, CacheSettings, DiskSettings, EffectiveConfig, EngineLogin,
+    EngineMode, EngineSettings, LogFormat, LogLevel, LogSettings, MediaSettings, RateLimitHeaders, Settings,
+    SharedSettings, ShutdownSettings, TenantSettings, UpstreamSettings, WaitSettings, needs_restart,
 };
 #[cfg(feature = "otlp")]
 pub(crate) use tls::ExtraRoots;

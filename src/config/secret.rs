@@ -135,6 +135,38 @@ impl fmt::Debug for LevelKey {
     }
 }
 
+/// What a client of the shared level's engine shows to be let in: a password, or the key of its certificate.
+#[derive(Clone)]
+pub(crate) struct EngineSecret {
+    secret: SecretString,
+    identity: TokenHash,
+}
+
+impl EngineSecret {
+    pub(crate) fn new(secret: SecretString) -> Self {
+        Self { identity: TokenHash::of(secret.expose_secret().as_bytes()), secret }
+    }
+
+    pub(crate) fn expose(&self) -> &str {
+        self.secret.expose_secret()
+    }
+}
+
+/// Equal where the digests are.
+impl PartialEq for EngineSecret {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity == other.identity
+    }
+}
+
+impl Eq for EngineSecret {}
+
+impl fmt::Debug for EngineSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EngineSecret(***)")
+    }
+}
+
 /// Shown in place of a secret.
 pub(crate) const REDACTED: &str = "***";
 

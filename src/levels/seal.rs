@@ -2,6 +2,8 @@
 //! key, the upstream's URL and the tenant. So an entry of another tenant, account or call cannot be opened, wherever
 //! it is. Knows no level.
 
+mod fleet;
+
 use std::fmt;
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -10,6 +12,8 @@ use ring::hmac;
 
 use crate::config::{BaseUrl, LevelKey, UpstreamKey};
 use crate::domain::{CallId, Mark, TenantName};
+
+pub(crate) use fleet::{FleetSeal, TenantTag};
 
 /// The format of sealed entries and of their names. Another one has other names, so it is never found.
 const FORMAT: &[u8] = b"credira-gateway level 1";
@@ -26,6 +30,11 @@ pub(crate) const OVERHEAD: usize = HEAD_LEN + TAG_LEN;
 /// The name of a call under one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SealedName(pub(crate) [u8; 32]);
+
+/// The fleet's and the tenant's generation: random, and replaced by a purge of everything or of the tenant, so that no
+/// older entry in the shared level is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NameGeneration(pub(crate) [u8; 32]);
 
 /// Identifies a key without revealing it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +85,14 @@ fn derived<const N: usize>(from: &Prk, purpose: &[&[u8]]) -> Option<[u8; N]> {
     Some(bytes)
 }
 
+/// The key and nonce of one message: those of its salt, which no other message has.
+fn one_time_key(from: &Prk, salt: &[u8]) -> Option<(LessSafeKey, Nonce)> {
+    let bytes = derived::<{ KEY_LEN + NONCE_LEN }>(from, &[b"entry\0", salt])?;
+    let (key, nonce) = bytes.split_at_checked(KEY_LEN)?;
+    let key = UnboundKey::new(&AES_256_GCM, key).ok()?;
+    Some((LessSafeKey::new(key), Nonce::try_assume_unique_for_key(nonce).ok()?))
+}
+
 impl SealKey {
     fn derive(
         key: &UpstreamKey,
@@ -100,19 +117,20 @@ impl SealKey {
     }
 
     fn name(&self, id: &CallId) -> SealedName {
-        let tag = hmac::sign(&self.names, id.as_bytes());
+        self.name_of(id.as_bytes())
+    }
+
+    fn name_of(&self, text: &[u8]) -> SealedName {
+        let tag = hmac::sign(&self.names, text);
         let mut name = [0; 32];
         // An HMAC-SHA256 has 32 bytes.
         name.iter_mut().zip(tag.as_ref()).for_each(|(place, byte)| *place = *byte);
         SealedName(name)
     }
 
-    /// The key and nonce of one entry: those of its salt, which no other entry has.
-    fn of_entry(&self, salt: &[u8]) -> Option<(LessSafeKey, Nonce)> {
-        let bytes = derived::<{ KEY_LEN + NONCE_LEN }>(&self.contents, &[b"entry\0", salt])?;
-        let (key, nonce) = bytes.split_at_checked(KEY_LEN)?;
-        let key = UnboundKey::new(&AES_256_GCM, key).ok()?;
-        Some((LessSafeKey::new(key), Nonce::try_assume_unique_for_key(nonce).ok()?))
+    /// The name of a call in the shared level, which differs in every generation.
+    fn shared_name(&self, id: &CallId, generation: &NameGeneration) -> SealedName {
+        self.name_of(&[&generation.0, id.as_bytes()].concat())
     }
 
     /// The data that an entry is bound to besides its key.
@@ -127,7 +145,7 @@ impl SealKey {
         sealed.extend_from_slice(&salt);
         sealed.extend_from_slice(&stamp.mark.to_bytes());
         sealed.extend_from_slice(&stamp.receipt.to_be_bytes());
-        let (key, nonce) = self.of_entry(&salt)?;
+        let (key, nonce) = one_time_key(&self.contents, &salt)?;
         let aad = Aad::from(self.bound_to(&sealed, id));
         sealed.extend_from_slice(bytes);
         let contents = sealed.get_mut(HEAD_LEN..)?;
@@ -144,7 +162,7 @@ impl SealKey {
             mark: Mark::from_bytes(mark.try_into().ok()?),
             receipt: i64::from_be_bytes(receipt.try_into().ok()?),
         };
-        let (key, nonce) = self.of_entry(salt)?;
+        let (key, nonce) = one_time_key(&self.contents, salt)?;
         let mut bytes = contents.to_vec();
         let len = key.open_in_place(nonce, Aad::from(self.bound_to(head, id)), &mut bytes).ok()?.len();
         bytes.truncate(len);
@@ -177,6 +195,16 @@ impl SealRing {
     /// The names of a call under each key.
     pub(crate) fn names(&self, id: &CallId) -> Vec<SealedName> {
         self.keys.iter().map(|key| key.name(id)).collect()
+    }
+
+    /// The names of a call in the shared level under each key.
+    pub(crate) fn shared_names(&self, id: &CallId, generation: &NameGeneration) -> Vec<SealedName> {
+        self.keys.iter().map(|key| key.shared_name(id, generation)).collect()
+    }
+
+    /// Opens an entry that was found under the name of the key at `place`.
+    pub(crate) fn open_at(&self, place: usize, id: &CallId, sealed: &[u8]) -> Option<OpenedEntry> {
+        self.keys.get(place)?.open(id, sealed)
     }
 
     /// Seals an entry under the key at `place`.

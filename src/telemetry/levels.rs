@@ -28,10 +28,12 @@ pub(crate) enum LevelResult {
     Purged,
     /// The returned entry would not be stored by the current policy.
     Refused,
+    /// What another gateway of the fleet had just fetched.
+    Awaited,
 }
 
 impl LevelResult {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Hit,
         Self::Stale,
         Self::Miss,
@@ -42,6 +44,7 @@ impl LevelResult {
         Self::Skew,
         Self::Purged,
         Self::Refused,
+        Self::Awaited,
     ];
 
     pub(crate) const fn label(self) -> &'static str {
@@ -56,6 +59,7 @@ impl LevelResult {
             Self::Skew => "skew",
             Self::Purged => "purged",
             Self::Refused => "refused",
+            Self::Awaited => "awaited",
         }
     }
 }

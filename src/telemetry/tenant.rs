@@ -57,6 +57,8 @@ pub(crate) struct TenantMetrics {
     pub(crate) watches: Gauge,
     /// Of the disk level.
     pub(crate) disk: TenantLevelMetrics,
+    /// Of the shared level.
+    pub(crate) shared: TenantLevelMetrics,
     /// Recordings and transcriptions.
     pub(crate) media: MediaMetrics,
     /// Entries in the cache, updated before each scrape.
@@ -162,6 +164,7 @@ impl TenantMetrics {
             waits: Gauge::default(),
             watches: Gauge::default(),
             disk: TenantLevelMetrics::default(),
+            shared: TenantLevelMetrics::default(),
             media: MediaMetrics::default(),
             cache_entries: Gauge::default(),
             cache_bytes: Gauge::default(),

@@ -10,6 +10,7 @@ mod log;
 mod media;
 mod passthrough;
 mod reload;
+mod shared;
 mod shutdown;
 mod tenants;
 mod upstream;
@@ -33,6 +34,7 @@ pub(crate) use log::{AccessLog, LogFormat, LogLevel, LogSettings};
 pub(crate) use media::MediaSettings;
 pub(crate) use passthrough::PassthroughSettings;
 pub(crate) use reload::ReloadSettings;
+pub(crate) use shared::{EngineLogin, EngineMode, EngineSettings, SharedSettings};
 pub(crate) use shutdown::ShutdownSettings;
 pub(crate) use tenants::TenantSettings;
 pub(crate) use upstream::{BreakerSettings, UpstreamSettings};
@@ -131,6 +133,7 @@ sections! {
     upstream: UpstreamSettings,
     cache: CacheSettings,
     disk: DiskSettings,
+    shared: SharedSettings,
     wait: WaitSettings,
     media: MediaSettings,
     limits: LimitSettings,

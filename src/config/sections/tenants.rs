@@ -54,6 +54,8 @@ pub(crate) struct RawTenant {
     /// The size of this tenant's file on disk, instead of `disk.max_bytes_per_tenant`: at least 8MiB, or `"0B"`, which
     /// keeps nothing of this tenant on disk.
     disk_max_bytes: Option<Size>,
+    /// Whether calls of this tenant are kept in the level of `[shared]`, if there is one. Its default is true.
+    shared: Option<bool>,
     /// A limit on all requests of the tenant.
     rate_limit: Option<RawRate>,
     /// A limit on the requests sent upstream for the tenant.
@@ -76,6 +78,8 @@ pub(crate) struct TenantSettings {
     pub(crate) cache_max_bytes: u64,
     /// 0: nothing of it is kept on disk.
     pub(crate) disk_max_bytes: u64,
+    /// Whether it is kept in the shared level.
+    pub(crate) shared: bool,
     pub(crate) rate_limit: Option<Rate>,
     pub(crate) upstream_limit: Option<Rate>,
 }
@@ -91,6 +95,7 @@ pub(crate) struct EffectiveTenant {
     routes: Vec<&'static str>,
     cache_max_bytes: Size,
     disk_max_bytes: Size,
+    shared: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     rate_limit: Option<RawRate>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -181,6 +186,7 @@ impl TenantSettings {
             routes,
             cache_max_bytes,
             disk_max_bytes,
+            shared: raw.shared.unwrap_or(true),
             rate_limit,
             upstream_limit,
         })
@@ -201,6 +207,7 @@ impl TenantSettings {
             routes: self.routes.iter().map(RouteLabel::label).collect(),
             cache_max_bytes: self.cache_max_bytes.into(),
             disk_max_bytes: self.disk_max_bytes.into(),
+            shared: self.shared,
             rate_limit: self.rate_limit.map(Rate::show),
             upstream_limit: self.upstream_limit.map(Rate::show),
         }

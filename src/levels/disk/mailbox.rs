@@ -1,7 +1,6 @@
 //! The tasks of a file's thread. Recalls go first, because lookups wait for them; the rest is done in order.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,11 +11,8 @@ use super::failure::FileFailure;
 use crate::clock::Instant;
 use crate::domain::CallId;
 use crate::levels::fences::{PurgeFence, PurgeScope};
+use crate::levels::queue::QueueRoom;
 use crate::levels::seal::{EntryStamp, OpenedEntry, SealRing};
-
-/// The limit of entries queued for writing, for all files together.
-const MOST_ENTRIES: usize = 1024;
-const MOST_BYTES: usize = 4 << 20;
 
 /// A lookup's request.
 pub(super) struct RecallRequest {
@@ -77,41 +73,6 @@ pub(super) enum MailboxEvent {
     Close,
     /// Nothing more: the process ends.
     End,
-}
-
-/// The space taken by entries queued for writing, for all files together.
-#[derive(Debug, Default)]
-pub(super) struct WriteQueue {
-    entries: AtomicUsize,
-    bytes: AtomicUsize,
-}
-
-/// The space of one entry, released on drop.
-pub(super) struct QueueRoom {
-    queue: Arc<WriteQueue>,
-    bytes: usize,
-}
-
-impl WriteQueue {
-    /// Reserves space for an entry, if there is any.
-    pub(super) fn take(self: &Arc<Self>, bytes: usize) -> Option<QueueRoom> {
-        let entries = self.entries.fetch_add(1, Relaxed);
-        let before = self.bytes.fetch_add(bytes, Relaxed);
-        // From here on the space is released by drop.
-        let room = QueueRoom { queue: Arc::clone(self), bytes };
-        (entries < MOST_ENTRIES && before + bytes <= MOST_BYTES).then_some(room)
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes.load(Relaxed)
-    }
-}
-
-impl Drop for QueueRoom {
-    fn drop(&mut self) {
-        self.queue.entries.fetch_sub(1, Relaxed);
-        self.queue.bytes.fetch_sub(self.bytes, Relaxed);
-    }
 }
 
 /// The queue of a file's thread.

@@ -24,9 +24,10 @@ use open_files::OpenFileSlots;
 use tenant_file::{FileSettings, FilesContext, TenantFile};
 use worker::FileWorker;
 
+use super::account::LevelAccount;
 use super::seal::SealRing;
 use crate::clock::WallClock;
-use crate::config::{BaseUrl, DiskSettings, LevelKey, UpstreamKey};
+use crate::config::{DiskSettings, LevelKey};
 use crate::domain::{Epoch, TenantName};
 use crate::telemetry::{LevelMetrics, TenantMetrics};
 
@@ -48,13 +49,6 @@ pub(crate) struct DiskLevel {
     key: Option<LevelKey>,
     epoch: Epoch,
     files: Mutex<HashMap<TenantName, Arc<TenantFile>>>,
-}
-
-/// The owner of entries.
-pub(crate) struct LevelAccount<'a> {
-    pub(crate) tenant: &'a TenantName,
-    pub(crate) keys: &'a [UpstreamKey],
-    pub(crate) url: &'a BaseUrl,
 }
 
 impl DiskLevel {

@@ -11,11 +11,12 @@ use tokio::sync::oneshot;
 
 use super::directory::LevelDirectory;
 use super::failure::FileFailure;
-use super::mailbox::{DiskTask, Mailbox, QueuedWrite, RecallReply, RecallRequest, WorkerThread, WriteQueue};
+use super::mailbox::{DiskTask, Mailbox, QueuedWrite, RecallReply, RecallRequest, WorkerThread};
 use super::open_files::OpenFileSlots;
 use crate::clock::{self, WallClock};
 use crate::domain::{CallId, Epoch, TenantName};
 use crate::levels::fences::{PurgeFence, PurgeFences, PurgeScope};
+use crate::levels::queue::{QueueRoom, WriteQueue};
 use crate::levels::seal::SealRing;
 use crate::telemetry::{LevelMetrics, LogThrottle, TenantMetrics, WriteResult};
 
@@ -128,7 +129,7 @@ impl TenantFile {
     /// Queues an entry for writing, unless too many are queued already.
     pub(super) fn write(
         self: &Arc<Self>,
-        write: impl FnOnce(super::mailbox::QueueRoom) -> QueuedWrite,
+        write: impl FnOnce(QueueRoom) -> QueuedWrite,
         bytes: usize,
     ) {
         let room = self.context.queue.take(bytes).filter(|_| !self.is_down());

@@ -1,0 +1,25 @@
+//! The shared level: entries that a fleet of gateways shares, in an engine that it talks to with three verbs on opaque
+//! bytes.
+//!
+//! The engine is never in the way of an answer: it is asked once by the leader of a fetch, within a few milliseconds.
+//! Its failures cost hits and never change an answer. What it returns is used only if it opens under this tenant's and
+//! this call's key, and is not older than a purge that this gateway knows of.
+
+mod claim;
+mod engine;
+mod failure;
+mod ledger;
+mod level;
+mod link;
+mod redis_engine;
+mod switch;
+mod tenant_shared;
+
+pub(crate) use claim::CallClaim;
+pub(crate) use engine::SharedEngine;
+pub(crate) use failure::EngineFailure;
+pub(crate) use ledger::{MissedPurges, OwedPurge, PurgeLedger};
+pub(crate) use level::SharedLevel;
+pub(crate) use link::{EngineLink, script};
+pub(crate) use redis_engine::RedisEngine;
+pub(crate) use tenant_shared::{ClaimWish, SharedResult, TenantShared};

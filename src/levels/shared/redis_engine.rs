@@ -1,0 +1,136 @@
+//! The engine of the shared level on Valkey or Redis: one script for each verb.
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use redis::Script;
+
+use super::engine::{
+    ClaimHolder, ClaimMode, ClaimState, EngineAnswer, EngineFuture, EngineQuestion, EngineWrite, SharedEngine,
+};
+use super::failure::EngineFailure;
+use super::link::{EngineLink, script};
+use crate::config::EngineSettings;
+use crate::domain::hex;
+use crate::levels::seal::SealedName;
+
+static ASK: LazyLock<Script> = LazyLock::new(|| script(include_str!("scripts/ask.lua")));
+static PUT: LazyLock<Script> = LazyLock::new(|| script(include_str!("scripts/put.lua")));
+static RELEASE: LazyLock<Script> = LazyLock::new(|| script(include_str!("scripts/release.lua")));
+
+/// How long the engine may take for what no lookup waits for.
+const BEHIND: Duration = Duration::from_secs(1);
+
+/// The engine as lookups use it: over one connection, which the heartbeat makes.
+pub(crate) struct RedisEngine {
+    settings: ArcSwap<EngineSettings>,
+    link: ArcSwapOption<EngineLink>,
+}
+
+impl RedisEngine {
+    /// Not connected yet.
+    pub(crate) fn new(settings: EngineSettings) -> Self {
+        Self { settings: ArcSwap::from_pointee(settings), link: ArcSwapOption::empty() }
+    }
+
+    pub(crate) fn settings(&self) -> Arc<EngineSettings> {
+        self.settings.load_full()
+    }
+
+    /// Uses other settings from the next connection on, which is made at once.
+    pub(crate) fn set_settings(&self, settings: EngineSettings) {
+        self.settings.store(Arc::new(settings));
+        self.link.store(None);
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.link.load().is_some()
+    }
+
+    /// Connects anew.
+    pub(crate) async fn connect(&self) -> Result<(), EngineFailure> {
+        let link = EngineLink::connect(&self.settings(), BEHIND).await?;
+        self.link.store(Some(Arc::new(link)));
+        Ok(())
+    }
+
+    fn link(&self) -> Result<Arc<EngineLink>, EngineFailure> {
+        self.link.load_full().ok_or(EngineFailure::Unreachable)
+    }
+
+    /// The keys of an entry and of its claim: in one slot of a cluster.
+    fn keys(&self, name: &SealedName) -> (String, String) {
+        let (prefix, name) = (&self.settings.load().prefix, hex(&name.0));
+        (format!("{prefix}:e:{{{name}}}"), format!("{prefix}:c:{{{name}}}"))
+    }
+}
+
+impl ClaimHolder {
+    fn text(self) -> String {
+        hex(&self.0.to_be_bytes())
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).clamp(1, i64::MAX.cast_unsigned())
+}
+
+impl SharedEngine for RedisEngine {
+    fn ask(&self, question: EngineQuestion) -> EngineFuture<'_, EngineAnswer> {
+        Box::pin(async move {
+            let link = self.link()?;
+            let Some((first, others)) = question.names.split_first() else {
+                return Err(EngineFailure::Protocol);
+            };
+            let (entry, claim) = self.keys(first);
+            let mode = match question.claim {
+                ClaimMode::Never => 0,
+                ClaimMode::IfMissing => 1,
+                ClaimMode::Always => 2,
+            };
+            let mut ask = ASK.prepare_invoke();
+            ask.key(entry).key(claim).arg(mode).arg(question.holder.text()).arg(millis(question.lasts));
+            let asked = link.run::<(Option<Vec<u8>>, u8)>(&ask);
+            let read = async {
+                for (place, name) in (1..).zip(others) {
+                    let found: Option<Vec<u8>> = link.query(redis::cmd("GET").arg(self.keys(name).0)).await?;
+                    if let Some(sealed) = found {
+                        return Ok::<_, EngineFailure>(Some((place, sealed)));
+                    }
+                }
+                Ok(None)
+            };
+            let (asked, other) = futures_util::future::join(asked, read).await;
+            let (found, claim) = asked?;
+            let found = found.map(|sealed| (0, sealed));
+            let claim = match claim {
+                1 => ClaimState::Won,
+                2 => ClaimState::Held,
+                _ => ClaimState::Unclaimed,
+            };
+            // What is under the other name alone must not keep the claim from being used.
+            Ok(EngineAnswer { found: found.or(other.unwrap_or(None)), claim })
+        })
+    }
+
+    fn put(&self, write: EngineWrite) -> EngineFuture<'_, bool> {
+        Box::pin(async move {
+            let link = self.link()?;
+            let (entry, claim) = self.keys(&write.name);
+            let holder = write.claim.map(ClaimHolder::text).unwrap_or_default();
+            let mut put = PUT.prepare_invoke();
+            put.key(entry).key(claim).arg(write.sealed).arg(millis(write.expires)).arg(holder);
+            Ok(link.run::<u8>(&put).await? == 1)
+        })
+    }
+
+    fn release(&self, name: SealedName, holder: ClaimHolder) -> EngineFuture<'_, ()> {
+        Box::pin(async move {
+            let link = self.link()?;
+            let mut release = RELEASE.prepare_invoke();
+            release.key(self.keys(&name).1).arg(holder.text());
+            link.run::<u8>(&release).await.map(drop)
+        })
+    }
+}
