@@ -12,7 +12,8 @@ mod telemetry; // metrics, records of requests, logs, trace context
 mod limits; // one governor limiter and what is left of it
 mod server; // listeners, the life of a connection, drain
 mod cache; // entries, freshness, admission, the store, coalescing
-mod levels; // what memory forgets, on disk: sealed entries by sealed names
+mod levels; // what memory forgets, on disk and in an engine: sealed entries by sealed names
+mod fleet; // gateways that share an engine: their log of purges, heartbeats, members
 mod upstream; // breaker, budget, key, exchange, retry
 mod tenant; // tokens, the directory, what a tenant owns
 mod gateway; // the story of a request

@@ -146,7 +146,8 @@ impl AdminHandler {
             Route::Config => Ok(answer::json(StatusCode::OK, &self.rules.load().shown)),
             Route::Entry(tenant, id) => self.entry(&tenant, &id).await,
             Route::Explain(tenant, id) => self.explain(&tenant, &id, query).await,
-            Route::Purge(scope) => self.off_runtime(move |admin| admin.purge(&scope)).await,
+            Route::Purge(scope) => self.purge(scope).await,
+            Route::Forget(name) => self.forget(&name).await,
             Route::Refresh(tenant, id) => self.refresh(&tenant, &id),
             Route::Reload => self.reload().await,
         }
@@ -198,15 +199,39 @@ impl AdminHandler {
         Ok(answer::json(StatusCode::OK, &explained))
     }
 
-    fn purge(&self, scope: &PurgeTarget) -> Result<AdminResponse, Refused> {
-        let purged =
-            purge::purge(&self.gateway, scope).map_err(|UnknownTenant| Refused::NotFound(Absent::Tenant))?;
-        let mut answer = match purged.unerased.is_empty() {
+    async fn purge(self: &Arc<Self>, scope: PurgeTarget) -> Result<AdminResponse, Refused> {
+        let snapshot = self.gateway.snapshots.load_full();
+        if scope.tenant().is_some_and(|tenant| snapshot.directory.named(tenant).is_none()) {
+            return Err(Refused::NotFound(Absent::Tenant));
+        }
+        // First: from here on, nothing older is taken from the shared level.
+        let fleet = self.gateway.fleet.as_ref();
+        let announced = fleet.map(|fleet| (fleet, fleet.level().ledger().raise(scope.clone())));
+        let gateway = Arc::clone(&self.gateway);
+        let purged = tokio::task::spawn_blocking(move || purge::purge(&gateway, &scope)).await;
+        let purged = purged.map_err(|_| Refused::Internal)?;
+        let mut purged = purged.map_err(|UnknownTenant| Refused::NotFound(Absent::Tenant))?;
+        if let Some((fleet, announced)) = announced {
+            let (reach, is_everywhere) = fleet.await_purge(announced).await;
+            purged.missing = reach.missing.clone();
+            purged.gateways = Some(reach);
+            purged.is_owed = !is_everywhere;
+        }
+        let mut answer = match purged.is_complete() {
             true => answer::json(StatusCode::OK, &purged),
             false => self.refuse_with(Refused::PurgeIncomplete, &purged),
         };
         answer.extensions_mut().insert(Purged(purged.purged));
         Ok(answer)
+    }
+
+    async fn forget(&self, name: &str) -> Result<AdminResponse, Refused> {
+        let fleet = self.gateway.fleet.as_ref().ok_or(Refused::NotFound(Absent::Member))?;
+        match fleet.forget(name).await {
+            Ok(true) => Ok(answer::json(StatusCode::OK, &json!({ "forgotten": true }))),
+            Ok(false) => Err(Refused::NotFound(Absent::Member)),
+            Err(_) => Err(Refused::Unavailable),
+        }
     }
 
     fn refresh(&self, tenant: &TenantName, id: &CallId) -> Result<AdminResponse, Refused> {

@@ -25,3 +25,4 @@ pub(crate) use health::{ListeningSocket, ProcessHealth, ProcessState};
 pub(crate) use history::SampleHistory;
 pub(crate) use plane::AdminHandler;
 pub(crate) use problems::ProblemWatch;
+pub(crate) use purge::purge_here;

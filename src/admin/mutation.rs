@@ -21,6 +21,7 @@ impl Mutation {
     /// The mutation of a route; `None` for one that only reads.
     pub(super) fn of(route: &Route, peer: Peer, bearer: Bearer, telemetry: &Telemetry) -> Option<Self> {
         let (what, tenant, call) = match route {
+            Route::Forget(_) => ("gateway of the fleet forgotten", None, None),
             Route::Purge(PurgeTarget::All) => ("purge of everything", None, None),
             Route::Purge(PurgeTarget::Tenant(tenant)) => ("purge of a tenant", Some(tenant), None),
             Route::Purge(PurgeTarget::Call(tenant, id)) => ("purge of a call", Some(tenant), Some(id)),

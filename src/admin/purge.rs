@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::clock;
 use crate::domain::{PurgeTarget, TenantName};
+use crate::fleet::PurgeReach;
 use crate::gateway::{Gateway, Snapshot, UnknownTenant};
 use crate::levels::Erasure;
 use crate::tenant::{Tenant, TenantPurge};
@@ -22,6 +23,22 @@ pub(crate) struct PurgeOutcome {
     /// The tenants whose disk still has to be erased.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) unerased: Vec<String>,
+    /// How far it has come in the fleet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) gateways: Option<PurgeReach>,
+    /// Gateways that have not applied it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) missing: Vec<String>,
+    /// The fleet has not heard of it.
+    #[serde(skip)]
+    pub(crate) is_owed: bool,
+}
+
+impl PurgeOutcome {
+    /// Whether nothing older is left anywhere, as far as anything is heard of it.
+    pub(crate) const fn is_complete(&self) -> bool {
+        self.unerased.is_empty() && self.missing.is_empty() && !self.is_owed
+    }
 }
 
 /// A tenant's part of a purge.
@@ -44,15 +61,38 @@ pub(crate) fn purge(gateway: &Gateway, scope: &PurgeTarget) -> Result<PurgeOutco
     }
 }
 
-fn purge_in(snapshot: &Snapshot, scope: &PurgeTarget, parts: &mut Vec<PurgePart>) -> Result<(), UnknownTenant> {
+/// Applies purges of other gateways, and returns how many could be applied: all, or none if a disk could not be erased.
+/// A tenant that is not configured has nothing here. Blocks.
+pub(crate) fn purge_here(gateway: &Gateway, targets: &[PurgeTarget]) -> usize {
+    let mut parts = Vec::new();
+    loop {
+        let snapshot = gateway.snapshots.load();
+        for target in targets {
+            let _ = purge_in(&snapshot, target, &mut parts);
+        }
+        if Arc::ptr_eq(&snapshot, &gateway.snapshots.load()) {
+            return if erased(parts).unerased.is_empty() { targets.len() } else { 0 };
+        }
+    }
+}
+
+fn purge_in(
+    snapshot: &Snapshot,
+    scope: &PurgeTarget,
+    parts: &mut Vec<PurgePart>,
+) -> Result<(), UnknownTenant> {
     let part = |tenant: &Tenant, TenantPurge { entries, erasure }| PurgePart {
         tenant: tenant.name().clone(),
         entries,
         erasure,
     };
     match scope {
-        PurgeTarget::All => parts.extend(snapshot.directory.all().map(|tenant| part(tenant, tenant.purge_all()))),
-        PurgeTarget::Tenant(name) => parts.extend([named(snapshot, name)?].map(|one| part(one, one.purge_all()))),
+        PurgeTarget::All => {
+            parts.extend(snapshot.directory.all().map(|tenant| part(tenant, tenant.purge_all())))
+        }
+        PurgeTarget::Tenant(name) => {
+            parts.extend([named(snapshot, name)?].map(|one| part(one, one.purge_all())))
+        }
         PurgeTarget::Call(name, id) => {
             parts.extend([named(snapshot, name)?].map(|one| part(one, one.purge_call(id))))
         }

@@ -34,8 +34,10 @@ pub(crate) enum Refused {
     Misdirected,
     /// The new configuration is invalid.
     InvalidConfig,
-    /// The purge is done in memory, and not everywhere on disk.
+    /// The purge is done in memory here, and not on every disk or gateway.
     PurgeIncomplete,
+    /// The engine of the shared level can't be reached.
+    Unavailable,
     /// A bug.
     Internal,
 }
@@ -46,11 +48,12 @@ pub(crate) enum Absent {
     Route,
     Tenant,
     Entry,
+    Member,
 }
 
 impl Refused {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Body,
         Self::Target,
         Self::Query,
@@ -63,10 +66,12 @@ impl Refused {
         Self::NotFound(Absent::Route),
         Self::NotFound(Absent::Tenant),
         Self::NotFound(Absent::Entry),
+        Self::NotFound(Absent::Member),
         Self::Method(""),
         Self::Misdirected,
         Self::InvalidConfig,
         Self::PurgeIncomplete,
+        Self::Unavailable,
         Self::Internal,
     ];
 
@@ -81,7 +86,7 @@ impl Refused {
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::InvalidConfig => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::PurgeIncomplete => StatusCode::SERVICE_UNAVAILABLE,
+            Self::PurgeIncomplete | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -103,7 +108,7 @@ impl Refused {
             Self::Method(_) => ErrorCode::MethodNotAllowed,
             Self::Misdirected => ErrorCode::Misdirected,
             Self::InvalidConfig => ErrorCode::InvalidConfig,
-            Self::PurgeIncomplete => ErrorCode::PurgeIncomplete,
+            Self::PurgeIncomplete | Self::Unavailable => ErrorCode::PurgeIncomplete,
             Self::Internal => ErrorCode::Internal,
         }
     }
@@ -122,13 +127,16 @@ impl Refused {
             Self::RefreshOnly => "This token may do nothing but refresh calls",
             Self::NotFound(Absent::Route) => "No such route",
             Self::NotFound(Absent::Tenant) => "No tenant of this name is configured",
+            Self::NotFound(Absent::Member) => "The fleet has no gateway of this name",
             Self::NotFound(Absent::Entry) => "No entry is stored for this call of this tenant",
             Self::Method(_) => "Method not allowed",
             Self::Misdirected => "This Host is not served here; add it to admin.hosts if it should be",
             Self::InvalidConfig => "Reload rejected; still running the previous configuration",
             Self::PurgeIncomplete => {
-                "Nothing older is served any more, but it could not be erased from the disk yet: repeat the purge"
+                "Nothing older is served here any more, but a disk was not erased, or a gateway of the fleet has not applied \
+                 it yet: repeat the purge"
             }
+            Self::Unavailable => "The engine of the shared level does not answer",
             Self::Internal => "Internal error",
         }
     }
@@ -150,6 +158,7 @@ impl Refused {
             | Self::Misdirected
             | Self::InvalidConfig
             | Self::PurgeIncomplete
+            | Self::Unavailable
             | Self::Internal => None,
         }
     }

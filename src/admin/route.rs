@@ -33,13 +33,15 @@ pub(crate) enum Route {
     Refresh(TenantName, CallId),
     /// `POST /api/v1/reload`.
     Reload,
+    /// `DELETE /api/v1/fleet/{name}`: a gateway that won't come back.
+    Forget(String),
 }
 
 impl Route {
     /// Whether it changes anything.
     pub(crate) const fn is_mutation(&self) -> bool {
         match self {
-            Self::Purge(_) | Self::Refresh(..) | Self::Reload => true,
+            Self::Purge(_) | Self::Refresh(..) | Self::Reload | Self::Forget(_) => true,
             Self::Page
             | Self::OpenApi
             | Self::Metrics
@@ -90,7 +92,7 @@ pub(crate) fn area(path: &str) -> Area {
 
 /// Every path, as in the OpenAPI description, with its methods. `HEAD` comes with `GET`.
 #[cfg(test)]
-pub(crate) const ALL: [(&str, &[&str]); 14] = [
+pub(crate) const ALL: [(&str, &[&str]); 15] = [
     ("/", &["GET"]),
     ("/openapi.yaml", &["GET"]),
     ("/metrics", &["GET"]),
@@ -105,6 +107,7 @@ pub(crate) const ALL: [(&str, &[&str]); 14] = [
     ("/api/v1/cache/{tenant}", &["DELETE"]),
     ("/api/v1/cache/{tenant}/{id}", &["GET", "DELETE"]),
     ("/api/v1/cache/{tenant}/{id}/refresh", &["POST"]),
+    ("/api/v1/fleet/{name}", &["DELETE"]),
 ];
 
 /// Whether a request is one for a refresh, whatever its tenant and call.
@@ -140,12 +143,20 @@ pub(crate) fn route(method: &Method, path: &str) -> Result<Route, NoRoute> {
             }
             allow(method, &[Method::GET, Method::HEAD], "GET, HEAD, DELETE", Route::Entry(tenant, id))
         }
+        ["api", "v1", "fleet", member] if is_member_name(member) => {
+            allow(method, &[Method::DELETE], "DELETE", Route::Forget((*member).to_owned()))
+        }
         ["api", "v1", "cache", tenant, id, "refresh"] => {
             let (tenant, id) = (name(tenant)?, CallId::parse(id.as_bytes()).map_err(|_| NoRoute::CallId)?);
             allow(method, &[Method::POST], "POST", Route::Refresh(tenant, id))
         }
         _ => Err(NoRoute::NotFound),
     }
+}
+
+fn is_member_name(segment: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    (1..=255).contains(&segment.len()) && segment.bytes().all(is_plain)
 }
 
 fn name(segment: &str) -> Result<TenantName, NoRoute> {
@@ -204,7 +215,7 @@ mod tests {
     #[test]
     fn the_list_has_every_path_with_its_methods() {
         for (path, methods) in ALL {
-            let path = path.replace("{tenant}", "a").replace("{id}", "call_1");
+            let path = path.replace("{tenant}", "a").replace("{id}", "call_1").replace("{name}", "pod-7");
             for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {
                 let listed = methods.contains(&method) || (method == "HEAD" && methods.contains(&"GET"));
                 assert_eq!(of(method, &path).is_ok(), listed, "{method} {path}");

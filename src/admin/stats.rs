@@ -9,6 +9,7 @@ use super::plane::AdminHandler;
 use super::problems::{Counts, Recent, ReportedProblem};
 use super::totals::{Totals, failed};
 use crate::clock;
+use crate::fleet::ShownMember;
 use crate::limits::Limiter;
 use crate::telemetry::{BUCKETS, Metrics, REVISION, Reloads, Times, VERSION};
 use crate::tenant::Tenant;
@@ -29,6 +30,9 @@ pub(super) struct Stats {
     recent: RecentStats,
     totals: Totals,
     latency: Latency,
+    /// The gateways of the fleet, this one first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fleet: Option<Vec<ShownMember>>,
     tenants: BTreeMap<String, TenantStats>,
 }
 
@@ -110,6 +114,8 @@ struct TenantStats {
     cache: CacheStats,
     #[serde(skip_serializing_if = "Option::is_none")]
     disk: Option<DiskStats>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shared: Option<SharedStats>,
     waits: WaitStats,
     upstream: UpstreamStats,
 }
@@ -164,6 +170,25 @@ impl DiskStats {
             requests: disk.requests().map(|(result, count)| (result.label(), count)).collect(),
             writes: disk.writes().map(|(result, count)| (result.label(), count)).collect(),
             evictions: disk.evictions().map(|(cause, count)| (cause.label(), count)).collect(),
+        })
+    }
+}
+
+/// A tenant's part of the shared level.
+#[derive(Debug, Serialize)]
+struct SharedStats {
+    up: bool,
+    requests: BTreeMap<&'static str, u64>,
+    writes: BTreeMap<&'static str, u64>,
+}
+
+impl SharedStats {
+    fn of(tenant: &Tenant) -> Option<Self> {
+        let (up, shared) = (!tenant.shared()?.is_down(), &tenant.metrics().shared);
+        Some(Self {
+            up,
+            requests: shared.requests().map(|(result, count)| (result.label(), count)).collect(),
+            writes: shared.writes().map(|(result, count)| (result.label(), count)).collect(),
         })
     }
 }
@@ -250,6 +275,7 @@ pub(super) fn gather(admin: &AdminHandler, uptime: Duration) -> Stats {
         recent: tenants.values().fold(nothing, |sum, tenant| sum.plus(&tenant.recent)),
         totals: Totals::of(gateway, uptime),
         latency: Latency::of(metrics),
+        fleet: gateway.fleet.as_ref().map(|fleet| fleet.members()),
         tenants,
     }
 }
@@ -276,6 +302,7 @@ fn of_tenant(tenant: &Tenant, recent: &Recent) -> TenantStats {
             evictions: metrics.evictions().map(|(cause, count)| (cause.label(), count)).collect(),
         },
         disk: DiskStats::of(tenant),
+        shared: SharedStats::of(tenant),
         waits: WaitStats {
             waiting,
             watches,

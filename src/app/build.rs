@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use http::Method;
 
+use super::fleet::FleetContext;
 use crate::cache::{Lists, TenantCache, Watches};
 use crate::clock::WallClock;
 use crate::config::{CacheSettings, MediaSettings, Rate, Settings, TenantSettings, UpstreamSettings};
 use crate::domain::{RouteAccess, RouteLabel};
 use crate::gateway::Snapshot;
-use crate::levels::{DiskLevel, LevelAccount, TenantDisk};
+use crate::levels::{DiskLevel, LevelAccount, TenantDisk, TenantShared};
 use crate::limits::Limiter;
 use crate::telemetry::{Telemetry, TenantMetrics};
 use crate::tenant::{Caches, ConcurrencyLimit, Directory, Tenant, Waits};
@@ -51,6 +52,8 @@ pub(super) struct AppContext {
     pub transport_kind: TransportKind,
     /// What outlives the process, where that is configured.
     pub disk: Option<Arc<DiskLevel>>,
+    /// What it shares with other gateways, where that is configured.
+    pub fleet: Option<FleetContext>,
 }
 
 /// The kind of transport to upstreams.
@@ -149,7 +152,8 @@ impl Builder<'_> {
             false => tenant.routes.and(RouteLabel::Passthrough),
         });
         let disk = self.disk(tenant, &upstream, &metrics);
-        let caches = Caches { calls: cache, lists, watches, disk };
+        let shared = self.shared(tenant, &upstream, &metrics);
+        let caches = Caches { calls: cache, lists, watches, disk, shared };
         let waits = self.waits(previous);
         let limiter = limiter(tenant.rate_limit, previous.and_then(|previous| previous.tenant.limiter()));
         Arc::new(Tenant::new(tenant, passthroughs, limiter, caches, Arc::new(upstream), waits, metrics))
@@ -218,6 +222,23 @@ impl Builder<'_> {
         let (keys, url) = (upstream.keys().keys(), &self.settings.upstream.base_url);
         let account = LevelAccount { tenant: &tenant.name, keys, url };
         Some(level?.tenant(&account, tenant.disk_max_bytes, self.settings.disk.timeout, metrics))
+    }
+
+    /// The tenant's part of the shared level.
+    fn shared(
+        &self,
+        tenant: &TenantSettings,
+        upstream: &Upstream,
+        metrics: &Arc<TenantMetrics>,
+    ) -> Option<Arc<TenantShared>> {
+        let fleet = self.context.fleet.as_ref();
+        let engine = self.settings.shared.engine.as_ref();
+        let is_stored = tenant.shared && engine.is_some_and(|engine| engine.cache);
+        metrics.shared.offer(is_stored && fleet.is_some());
+        let (keys, url) = (upstream.keys().keys(), &self.settings.upstream.base_url);
+        let account = LevelAccount { tenant: &tenant.name, keys, url };
+        let claims_last = self.settings.upstream.total_timeout;
+        Some(TenantShared::new(fleet?.level(), &account, is_stored, claims_last, metrics))
     }
 
     /// The limits on waiting and streams. Unchanged ones are taken over, so that what is in flight still counts.

@@ -36,9 +36,14 @@ impl InProcessGateway {
         let telemetry =
             Arc::new(Telemetry::new(metrics, Spans::off(), &settings.log, LogControl::none(), hasher));
         let transport_kind = TransportKind::Scripted(upstream);
-        let disk = DiskLevel::new(&settings.disk, telemetry.metrics.disk(), wall.clone());
-        let context =
-            AppContext { telemetry: Arc::clone(&telemetry), wall: wall.clone(), transport_kind, disk };
+        let disk = DiskLevel::new(&settings.disk, telemetry.metrics.disk(), wall.clone(), None);
+        let context = AppContext {
+            telemetry: Arc::clone(&telemetry),
+            wall: wall.clone(),
+            transport_kind,
+            disk,
+            fleet: None,
+        };
         let runtime = Runtime::build(settings, None, &context).expect("a script needs no TLS");
         let tasks = TaskTracker::new();
         let gateway = Arc::new(Gateway {
@@ -49,6 +54,7 @@ impl InProcessGateway {
             tasks,
             cutoff: Cutoff::new(),
             wait_drain: WaitDrain::new(),
+            fleet: None,
         });
         Self {
             gateway,

@@ -7,6 +7,7 @@ pub mod bench;
 mod build;
 #[cfg(test)]
 mod churn;
+mod fleet;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 #[cfg(any(test, feature = "bench"))]

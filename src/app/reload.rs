@@ -172,6 +172,9 @@ impl Reloader {
         let settings = &runtime.settings;
         self.listeners.replace(serving, settings);
         self.context.telemetry.set_log(&settings.log);
+        if let (Some(fleet), Some(engine)) = (&self.context.fleet, &settings.shared.engine) {
+            fleet.set_settings(engine);
+        }
         self.rules.store(Arc::new(Rules::of(settings)));
         // From here on new requests see the complete new runtime.
         self.gateway.replace(Arc::clone(&runtime.snapshot));

@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use super::build::{AppContext, BuildError, Runtime, TransportKind};
+use super::fleet::{FleetContext, GatewayWorld};
 use super::listeners::{Bound, Listeners};
 use super::reload::{ReloadTargets, Reloader};
 use super::service_manager::ServiceManager;
@@ -28,6 +29,9 @@ use crate::telemetry::{CallHasher, LogControl, Metrics, MetricsError, Spans, Tel
 
 /// The time limit for sending answers that were cut off.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How long a start waits for the engine of a fleet.
+const FIRST_BEAT: Duration = Duration::from_secs(1);
 
 /// The longest time over which the ends of waits are spread by a drain.
 const LONGEST_SPREAD: Duration = Duration::from_secs(2);
@@ -84,13 +88,21 @@ impl App {
     ) -> Result<Self, StartError> {
         let wall = WallClock::system();
         let telemetry = Arc::new(telemetry(&settings, log)?);
+        let fleet = FleetContext::new(&settings.shared, &telemetry.metrics, wall.clone());
         let context = AppContext {
             telemetry: Arc::clone(&telemetry),
             wall: wall.clone(),
             transport_kind: TransportKind::Network,
-            disk: DiskLevel::new(&settings.disk, telemetry.metrics.disk(), wall.clone()),
+            disk: DiskLevel::new(
+                &settings.disk,
+                telemetry.metrics.disk(),
+                wall.clone(),
+                fleet.as_ref().map(|fleet| Arc::clone(fleet.level())),
+            ),
+            fleet,
         };
         let disk = context.disk.clone();
+        let fleet = context.fleet.as_ref().map(|fleet| Arc::clone(fleet.fleet()));
         let bound = Bound::open(&settings).await.map_err(StartError::Listen)?;
         let runtime = Runtime::build(settings, None, &context).map_err(StartError::Build)?;
         telemetry.metrics.show_tenants(runtime.metrics());
@@ -105,7 +117,13 @@ impl App {
             tasks,
             cutoff: Cutoff::new(),
             wait_drain: WaitDrain::new(),
+            fleet: fleet.clone(),
         });
+        if let Some(fleet) = &fleet {
+            fleet.set_world(Arc::new(GatewayWorld(Arc::clone(&gateway))));
+            // Before it serves, so that it serves as one of the fleet from its first request on, where that is possible.
+            let _ = clock::within(FIRST_BEAT, fleet.join()).await;
+        }
         let health = ProcessHealth::new();
         let rules = Arc::new(ArcSwap::from_pointee(Rules::of(&runtime.settings)));
         let (history, started) = (Arc::new(SampleHistory::default()), clock::now());
@@ -152,6 +170,9 @@ impl App {
         gateway.tasks.spawn(Arc::clone(&reloader).watch());
         gateway.tasks.spawn(manager.clone().reassure(workers));
         gateway.tasks.spawn(sweep(Arc::clone(&gateway)));
+        if let Some(fleet) = fleet {
+            gateway.tasks.spawn(fleet.run());
+        }
         if !admin_addresses.is_empty() {
             gateway.tasks.spawn(history.keep(Arc::clone(&gateway), started));
             gateway.tasks.spawn(problems.keep(Arc::clone(&gateway), health.clone()));
@@ -227,6 +248,10 @@ impl App {
         }
         self.admin_drain.begin();
         self.admin_drain.finish(LAST_WORDS).await;
+        if let Some(fleet) = &self.gateway.fleet {
+            // Nothing is answered any more, so nobody has to wait for this gateway.
+            fleet.leave().await;
+        }
         if let Some(disk) = self.disk.clone() {
             // What cannot be written in time is fetched again.
             let _ = tokio::task::spawn_blocking(move || disk.finish(LAST_WORDS)).await;

@@ -21,7 +21,8 @@ pub(crate) enum EngineUrl {
 impl EngineUrl {
     /// Reads `redis://HOST:PORT`, `rediss://HOST:PORT`, their `valkey` spellings, or `unix:PATH`.
     pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
-        const EXPECTED: &str = "expected a URL such as \"rediss://cache.internal:6379\" or \"unix:/run/valkey.sock\"";
+        const EXPECTED: &str =
+            "expected a URL such as \"rediss://cache.internal:6379\" or \"unix:/run/valkey.sock\"";
         if let Some(path) = text.strip_prefix("unix:") {
             let path = PathBuf::from(path.strip_prefix("//").unwrap_or(path));
             return if path.is_absolute() { Ok(Self::Unix(path)) } else { Err(EXPECTED) };

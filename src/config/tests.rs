@@ -292,7 +292,10 @@ fn the_schema_is_generated_from_the_types() {
 
 /// Keys that the tests of every key leave out: files that this machine hasn't, and a second way to write a rate.
 fn is_optional(key: &str) -> bool {
-    key.ends_with("per_minute") || key.contains(".tls") || key.ends_with("ca_file") || key.starts_with("shared.client_")
+    key.ends_with("per_minute")
+        || key.contains(".tls")
+        || key.ends_with("ca_file")
+        || key.starts_with("shared.client_")
 }
 
 /// Every key of the schema as a path, list entries as `[]`.

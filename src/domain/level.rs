@@ -2,12 +2,14 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Level {
     Disk,
+    Shared,
 }
 
 impl Level {
     pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::Disk => "disk",
+            Self::Shared => "shared",
         }
     }
 }

@@ -1,21 +1,24 @@
 //! One upstream fetch as its own task, so that a disconnecting client does not cancel it for its followers.
 
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use http::StatusCode;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
+use super::below_memory::BelowMemory;
 use super::lookup_context::LookupContext;
-use super::recall::{recall, write_behind};
+use super::recall::{FetchMarks, Recalled, recall, write_behind};
 use crate::cache::{
     Admission, CallLeader, Candidate, Entry, FetchEnd, FetchOutcome, FetchResponse, FetchResult, JoinedFetch,
     Judgement, StoreChange, StoreMode, judge_response,
 };
 use crate::clock::{self, Instant};
 use crate::config::CacheControl;
-use crate::domain::{Level, NotStored, RequestId};
+use crate::domain::{NotStored, RequestId};
+use crate::levels::{CallClaim, ClaimWish};
 use crate::message::{UpstreamResponse, Validators};
 use crate::telemetry::TraceContext;
 use crate::tenant::SlotPermit;
@@ -71,17 +74,6 @@ impl FetchSpawner {
     }
 }
 
-/// Whether a fetch uses the level below memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum BelowMemory {
-    /// It doesn't: memory has an entry, or the client wants a newer one.
-    Skipped,
-    /// It is asked before the upstream.
-    First,
-    /// It is asked, and the upstream is not.
-    Only,
-}
-
 /// A fetch that has not begun. It owns what it needs, because it outlives the request that led it.
 pub(super) struct FetchTask {
     context: LookupContext,
@@ -132,7 +124,7 @@ impl FetchTask {
         match generation.join(&self.context.id, StoreMode::Store, Some(entry)) {
             // No lookup waits for it, so it needs no slot.
             JoinedFetch::Lead { guard, seen: Some(_), .. } => {
-                spawner.spawn(self.run(guard, Urgency::Background, None));
+                spawner.spawn(self.asking(BelowMemory::Newer).run(guard, Urgency::Background, None));
             }
             // It was purged meanwhile.
             JoinedFetch::Lead { guard, seen: None, .. } => {
@@ -144,25 +136,25 @@ impl FetchTask {
 
     /// Starts it for lookups that wait until the call is final.
     pub(super) fn poll(self, leader: CallLeader, spawner: &FetchSpawner) {
-        spawner.spawn(self.run(leader, Urgency::Background, None));
+        spawner.spawn(self.asking(BelowMemory::Newer).run(leader, Urgency::Background, None));
     }
 
     async fn run(self, leader: CallLeader, urgency: Urgency, slot: Option<SlotPermit>) {
-        if self.below != BelowMemory::Skipped {
-            let recalled = recall(&self.context).await;
-            let end = match (recalled, self.below) {
-                (Some(entry), _) => Some(FetchEnd::Recalled { level: Level::Disk, entry }),
-                (None, BelowMemory::Only) => Some(FetchEnd::GaveWay),
-                (None, BelowMemory::First | BelowMemory::Skipped) => None,
-            };
-            if let Some(end) = end {
+        let asked = clock::now();
+        let claim = match self.ask_below(urgency).await {
+            ControlFlow::Continue(claim) => claim,
+            ControlFlow::Break(end) => {
                 drop(slot);
-                self.context.generation.complete(leader, FetchOutcome::unsent(end));
+                let result = self.context.generation.complete(leader, FetchOutcome::unsent(end));
+                self.context.tenant.watches().completed(&self.context.id, asked, &result);
+                if let (FetchResponse::GaveWay, Some(entry)) = (&result.response, &self.entry) {
+                    note_renewal(entry, &result);
+                }
                 return;
             }
-        }
+        };
         // A purge from here on must keep the response from being written below memory.
-        let mark = self.context.tenant.disk().map(|disk| disk.mark());
+        let marks = FetchMarks::of(&self.context.tenant);
         let sent = clock::now();
         let Fetched { result, effort } = self.fetch(urgency).await;
         let Self { context, entry, .. } = self;
@@ -172,12 +164,30 @@ impl FetchTask {
         };
         // Before the followers resume, so that a client's next request finds a free slot.
         drop(slot);
-        let behind = |change: StoreChange<'_>| write_behind(&context, mark, change);
+        let had_call = entry.as_ref().is_some_and(|entry| !entry.is_negative());
+        let behind = |change: StoreChange<'_>| write_behind(&context, marks, claim, had_call, change);
         let outcome = FetchOutcome { end, effort };
         let result = context.generation.complete_with(leader, outcome, behind);
         context.tenant.watches().completed(&context.id, sent, &result);
         if let (Urgency::Background, Some(entry)) = (urgency, &entry) {
             note_renewal(entry, &result);
+        }
+    }
+
+    /// Asks the levels below memory. Breaks with the end of the fetch, if that is one; else it holds a claim, if it may.
+    async fn ask_below(&self, urgency: Urgency) -> ControlFlow<FetchEnd, Option<CallClaim>> {
+        let wish = match (self.below, urgency) {
+            (BelowMemory::Only, _) => ClaimWish::None,
+            (_, Urgency::Foreground) => ClaimWish::OrWait,
+            (_, Urgency::Background) => ClaimWish::OrLeave,
+        };
+        match recall(&self.context, self.below, self.entry.as_ref(), wish).await {
+            Recalled { found: Some((level, entry)), .. } => {
+                ControlFlow::Break(FetchEnd::Recalled { level, entry })
+            }
+            Recalled { is_claimed_elsewhere: true, .. } => ControlFlow::Break(FetchEnd::GaveWay),
+            Recalled { .. } if self.below == BelowMemory::Only => ControlFlow::Break(FetchEnd::GaveWay),
+            Recalled { claim, .. } => ControlFlow::Continue(claim),
         }
     }
 

@@ -9,9 +9,10 @@ use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Body;
 
+use super::below_memory::BelowMemory;
 use super::body::AnswerBody;
 use super::decisions::{CacheDecision, Miss, decide, directives, fall_back};
-use super::fetch_task::{BelowMemory, FetchTask};
+use super::fetch_task::FetchTask;
 use super::fields::Fields;
 use super::framing;
 use super::list::{self, PendingList};
@@ -240,7 +241,7 @@ impl Gateway {
                     .renew(now, &self.fetches);
                 Ok(serve(answer, record))
             }
-            CacheDecision::NotCached(_) if context.may_recall(&directives) => {
+            CacheDecision::NotCached(_) if context.below(&directives) == BelowMemory::First => {
                 let (store_mode, fallback) = (StoreMode::Store, Fallback::Allowed);
                 let miss = Miss { forward: Forward::UriMiss, seen: None, fallback, store_mode };
                 let in_flight = snapshot.in_flight.clone();
@@ -260,10 +261,7 @@ impl Gateway {
                 // Not on the path of a hit, which doesn't need it.
                 let wait = RequestedWait::read(wishes.headers, &snapshot.wait, now);
                 let in_flight = snapshot.in_flight.clone();
-                let below = match context.may_recall(&directives) {
-                    true => BelowMemory::First,
-                    false => BelowMemory::Skipped,
-                };
+                let below = context.below(&directives);
                 let lookup = PendingLookup { context, directives, miss, below, in_flight, wait };
                 return LookedUp::Pending(Box::new(lookup));
             }

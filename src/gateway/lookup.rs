@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::below_memory::BelowMemory;
 use super::cutoff::Cutoff;
 use super::decisions::{CacheDecision, CachedAnswer, Miss, decide, fall_back};
-use super::fetch_task::{BelowMemory, FetchSpawner, FetchTask};
+use super::fetch_task::{FetchSpawner, FetchTask};
 use super::lookup_context::{LookupContext, as_one_of_few, await_result};
 use super::recall::recall;
 use super::requested_wait::RequestedWait;
@@ -14,6 +15,7 @@ use crate::cache::{
 };
 use crate::clock::{self, Instant};
 use crate::domain::{CacheOutcome, ForwardOutcome, Level, Overload, Part, Refusal};
+use crate::levels::ClaimWish;
 use crate::telemetry::{Coverage, Record};
 use crate::tenant::ConcurrencyLimit;
 
@@ -54,9 +56,9 @@ impl PendingLookup {
                 match context.generation.join(&context.id, miss.store_mode, miss.seen.as_ref()) {
                     JoinedFetch::Follow(_) if self.below == BelowMemory::Only => {
                         // That fetch may take longer than this client wants to wait.
-                        let Some(entry) = recall(context).await else { return Err(Refusal::NotCached) };
-                        self.below = BelowMemory::Skipped;
-                        let served = self.serve_recalled(Level::Disk, &entry, fetches, record);
+                        let recalled = recall(context, self.below, None, ClaimWish::None).await;
+                        let Some((level, entry)) = recalled.found else { return Err(Refusal::NotCached) };
+                        let served = self.serve_recalled(level, &entry, fetches, record);
                         return served.unwrap_or(Err(Refusal::NotCached));
                     }
                     JoinedFetch::Follow(follower) => (follower, Part::Followed),
@@ -68,7 +70,13 @@ impl PendingLookup {
                         };
                         // For a client that said `no-store`, the store isn't even read.
                         let entry = seen.filter(|_| miss.store_mode == StoreMode::Store);
-                        let below = if entry.is_none() { self.below } else { BelowMemory::Skipped };
+                        let below = match (self.below, &entry) {
+                            (BelowMemory::Skipped, _) => BelowMemory::Skipped,
+                            (_, Some(_)) => BelowMemory::Newer,
+                            // It was purged meanwhile.
+                            (BelowMemory::Newer, None) => BelowMemory::First,
+                            (below, None) => below,
+                        };
                         FetchTask::new(context.clone(), entry, record.id.clone(), record.trace.clone())
                             .asking(below)
                             .spawn(guard, slot, fetches);
@@ -125,8 +133,11 @@ impl PendingLookup {
         fetches: &FetchSpawner,
         record: &mut Record,
     ) -> Option<Result<Found, Refusal>> {
-        // A lookup pays for the level once.
-        self.below = BelowMemory::Skipped;
+        // A lookup asks for the same only once.
+        self.below = match self.below {
+            BelowMemory::First | BelowMemory::Newer => BelowMemory::Newer,
+            BelowMemory::Only | BelowMemory::Skipped => BelowMemory::Skipped,
+        };
         let (context, now) = (&self.context, clock::now());
         let mut answer = match decide(Some(Arc::clone(entry)), &self.directives, &context.policy, now) {
             CacheDecision::Serve(answer) => answer,

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::below_memory::BelowMemory;
 use super::cutoff::Cutoff;
 use super::respond::Found;
 use super::snapshot::Snapshot;
@@ -41,12 +42,16 @@ impl LookupContext {
 }
 
 impl LookupContext {
-    /// Whether a client with these directives is served what lies below memory: the tenant has something there, memory
-    /// has no call, and the client does not want what is newer.
-    pub(super) fn may_recall(&self, directives: &RequestDirectives) -> bool {
+    /// Which levels below memory are asked for a client with these directives: none if it wants what is newer, and all
+    /// if memory has no call.
+    pub(super) fn below(&self, directives: &RequestDirectives) -> BelowMemory {
         let wants_newer = directives.no_cache || directives.no_store || directives.max_age == Some(0);
         let is_in_memory = || self.generation.entry(&self.id).is_some_and(|entry| !entry.is_negative());
-        self.tenant.disk().is_some() && !wants_newer && !is_in_memory()
+        match self.tenant.has_levels() && !wants_newer {
+            false => BelowMemory::Skipped,
+            true if is_in_memory() => BelowMemory::Newer,
+            true => BelowMemory::First,
+        }
     }
 }
 

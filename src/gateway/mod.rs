@@ -1,6 +1,7 @@
 //! The data plane: a request is recognised, admitted, looked up, answered. [`Gateway::begin`] reads like that list;
 //! every other file is a footnote to it. Knows no sockets.
 
+mod below_memory;
 mod body;
 mod cutoff;
 mod decisions;

@@ -239,6 +239,7 @@ impl PassTask {
             && let Some(id) = PassthroughEndpoint::call_in(&self.path)
         {
             // Not awaited: nothing older is served from here on.
+            self.tenant.announce_removal(&id);
             drop(self.tenant.purge_call(&id));
         }
         passed

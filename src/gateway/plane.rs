@@ -9,6 +9,7 @@ use super::fetch_task::FetchSpawner;
 use super::snapshot::{Snapshot, Snapshots};
 use super::wait_drain::WaitDrain;
 use crate::clock::WallClock;
+use crate::fleet::Fleet;
 use crate::telemetry::Telemetry;
 
 /// The data plane.
@@ -23,6 +24,8 @@ pub(crate) struct Gateway {
     pub(crate) fetches: FetchSpawner,
     pub(crate) cutoff: Cutoff,
     pub(crate) wait_drain: WaitDrain,
+    /// The gateways that it shares purges and calls with, if it does.
+    pub(crate) fleet: Option<Arc<Fleet>>,
 }
 
 impl Gateway {

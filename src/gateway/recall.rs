@@ -1,54 +1,136 @@
-//! The level below memory in the story of a lookup: asked by the leader of a fetch before the upstream, and written
+//! The levels below memory in the story of a lookup: asked by the leader of a fetch before the upstream, and written
 //! behind the answer.
 
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::below_memory::BelowMemory;
 use super::lookup_context::LookupContext;
 use super::snapshot::Snapshot;
 use crate::cache::{BothClocks, Entry, StoreChange, UnusableEntry};
 use crate::clock;
 use crate::config::CacheSettings;
 use crate::domain::{CallId, Level, Mark};
-use crate::levels::{EntryStamp, RecallResult, TenantDisk};
-use crate::telemetry::LevelResult;
+use crate::levels::{
+    CallClaim, ClaimWish, EntryStamp, OpenedEntry, RecallResult, SharedResult, TenantDisk, TenantShared,
+};
+use crate::telemetry::{LevelResult, TenantLevelMetrics};
 use crate::tenant::Tenant;
 
-/// Requests a call from the tenant's disk, once, and counts the result. Finds nothing if the tenant has none.
-pub(super) async fn recall(context: &LookupContext) -> Option<Arc<Entry>> {
-    let LookupContext { tenant, policy, id, .. } = context;
-    let disk = tenant.disk()?;
-    let found = look(disk, tenant, policy, id).await;
-    let count = |result| tenant.metrics().disk.count_request(result);
-    match found {
-        Ok(entry) => {
-            let is_fresh = entry.freshness(policy, clock::now()).is_fresh();
-            count(if is_fresh { LevelResult::Hit } else { LevelResult::Stale });
-            Some(entry)
-        }
-        Err(result) => {
-            count(result);
-            if result == LevelResult::Invalid {
-                disk.remove(id);
-            }
-            None
-        }
+/// What the levels below memory have.
+#[derive(Default)]
+pub(super) struct Recalled {
+    pub(super) found: Option<(Level, Arc<Entry>)>,
+    /// Held while the call is fetched.
+    pub(super) claim: Option<CallClaim>,
+    /// Another gateway fetches the call.
+    pub(super) is_claimed_elsewhere: bool,
+}
+
+/// Asks the tenant's levels for a call, each once, and counts the results. `entry` is what memory has.
+pub(super) async fn recall(
+    context: &LookupContext,
+    below: BelowMemory,
+    entry: Option<&Arc<Entry>>,
+    wish: ClaimWish,
+) -> Recalled {
+    if matches!(below, BelowMemory::First | BelowMemory::Only)
+        && let Some(entry) = recall_from_disk(context).await
+    {
+        return Recalled { found: Some((Level::Disk, entry)), ..Recalled::default() };
+    }
+    match (below, context.tenant.shared()) {
+        (BelowMemory::Skipped, _) | (_, None) => Recalled::default(),
+        (_, Some(shared)) => recall_from_fleet(context, shared, entry, wish).await,
     }
 }
 
-/// The result that a recall would have.
-async fn look(
+async fn recall_from_disk(context: &LookupContext) -> Option<Arc<Entry>> {
+    let LookupContext { tenant, policy, id, .. } = context;
+    let disk = tenant.disk()?;
+    let found = look_on_disk(disk, tenant, policy, id).await;
+    count(&tenant.metrics().disk, policy, found.as_ref().map_err(|why| *why), false);
+    if matches!(found, Err(LevelResult::Invalid)) {
+        disk.remove(id);
+    }
+    found.ok()
+}
+
+async fn recall_from_fleet(
+    context: &LookupContext,
+    shared: &TenantShared,
+    entry: Option<&Arc<Entry>>,
+    wish: ClaimWish,
+) -> Recalled {
+    let LookupContext { tenant, policy, id, .. } = context;
+    // A purge from here on must keep what is found from being written to disk.
+    let mark = tenant.disk().and_then(|disk| disk.mark());
+    let newer_than = entry.map(|entry| entry.inputs.received_at().as_second());
+    let place = tenant.upstream().keys().place_in_use();
+    let SharedResult { found, claim, is_claimed_elsewhere, has_waited } =
+        shared.ask(id, place, wish, newer_than).await;
+    let found = found.and_then(|opened| {
+        let entry = decode(&opened, id, policy, shared.now())?;
+        Ok((entry, opened))
+    });
+    let counted = found.as_ref().map(|(entry, _)| entry).map_err(|why| *why);
+    count(&tenant.metrics().shared, policy, counted, has_waited);
+    let Ok((entry, OpenedEntry { stamp, .. })) = found else {
+        return Recalled { found: None, claim, is_claimed_elsewhere };
+    };
+    if let (Some(disk), Some(mark)) = (tenant.disk(), mark) {
+        write_to_disk(disk, context, &entry, EntryStamp { mark, ..stamp });
+    }
+    Recalled { found: Some((Level::Shared, entry)), ..Recalled::default() }
+}
+
+fn count(
+    metrics: &TenantLevelMetrics,
+    policy: &CacheSettings,
+    found: Result<&Arc<Entry>, LevelResult>,
+    has_waited: bool,
+) {
+    metrics.count_request(match found {
+        Ok(_) if has_waited => LevelResult::Awaited,
+        Ok(entry) if entry.freshness(policy, clock::now()).is_fresh() => LevelResult::Hit,
+        Ok(_) => LevelResult::Stale,
+        Err(result) => result,
+    });
+}
+
+/// The result that a recall from disk would have.
+async fn look_on_disk(
     disk: &TenantDisk,
     tenant: &Tenant,
     policy: &CacheSettings,
     id: &CallId,
 ) -> Result<Arc<Entry>, LevelResult> {
-    let opened = match disk.recall(id, tenant.upstream().keys().place_in_use()).await {
-        RecallResult::Found(opened) => opened,
-        RecallResult::Nothing(result) => return Err(result),
-    };
-    let now = BothClocks { monotonic: clock::now(), wall: disk.now() };
+    match disk.recall(id, tenant.upstream().keys().place_in_use()).await {
+        RecallResult::Found(opened) => decode(&opened, id, policy, disk.now()),
+        RecallResult::Nothing(result) => Err(result),
+    }
+}
+
+/// The result that a recall from the shared level would have.
+async fn look_at_fleet(
+    shared: &TenantShared,
+    tenant: &Tenant,
+    policy: &CacheSettings,
+    id: &CallId,
+) -> Result<Arc<Entry>, LevelResult> {
+    let place = tenant.upstream().keys().place_in_use();
+    let SharedResult { found, .. } = shared.ask(id, place, ClaimWish::None, None).await;
+    decode(&found?, id, policy, shared.now())
+}
+
+fn decode(
+    opened: &OpenedEntry,
+    id: &CallId,
+    policy: &CacheSettings,
+    wall: jiff::Timestamp,
+) -> Result<Arc<Entry>, LevelResult> {
+    let now = BothClocks { monotonic: clock::now(), wall };
     let jitter = fastrand::u16(0..=1000);
     let entry = Entry::decode(&opened.bytes, opened.stamp.receipt, id, policy, now, jitter);
     entry.map_err(|unusable| match unusable {
@@ -59,21 +141,65 @@ async fn look(
     })
 }
 
-/// Queues the changes in memory by a fetch that began at `mark` for the disk. Does not wait.
-pub(super) fn write_behind(context: &LookupContext, mark: Option<Mark>, change: StoreChange<'_>) {
+/// When a fetch began, for each level below memory.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FetchMarks {
+    disk: Option<Mark>,
+    shared: Option<Mark>,
+}
+
+impl FetchMarks {
+    /// Those of a fetch that begins now: a purge from here on keeps its response from being written.
+    pub(super) fn of(tenant: &Tenant) -> Self {
+        Self {
+            disk: tenant.disk().and_then(|disk| disk.mark()),
+            shared: tenant.shared().and_then(|shared| shared.mark()),
+        }
+    }
+}
+
+/// Queues the changes in memory by a fetch that began at `marks` for the levels below. Does not wait. `had_call` is
+/// whether there was a call that others may have, too.
+pub(super) fn write_behind(
+    context: &LookupContext,
+    marks: FetchMarks,
+    claim: Option<CallClaim>,
+    had_call: bool,
+    change: StoreChange<'_>,
+) {
     let LookupContext { tenant, policy, id, .. } = context;
-    let (Some(disk), Some(mark)) = (tenant.disk(), mark) else { return };
     match change {
         StoreChange::Stored(entry) => {
-            let now = BothClocks { monotonic: clock::now(), wall: disk.now() };
-            if let Some(encoded) = entry.encode(policy, now) {
-                let stamp = EntryStamp { mark, receipt: encoded.receipt };
-                let key = tenant.upstream().keys().place_in_use();
-                disk.store(id, key, stamp, encoded.spent_at, encoded.bytes);
+            if let (Some(disk), Some(mark)) = (tenant.disk(), marks.disk) {
+                let receipt = entry.inputs.received_at().as_second();
+                write_to_disk(disk, context, entry, EntryStamp { mark, receipt });
+            }
+            if let (Some(shared), Some(mark)) = (tenant.shared(), marks.shared) {
+                let now = BothClocks { monotonic: clock::now(), wall: shared.now() };
+                if let Some(encoded) = entry.encode(policy, now) {
+                    let stamp = EntryStamp { mark, receipt: encoded.receipt };
+                    let key = tenant.upstream().keys().place_in_use();
+                    shared.store(id, key, stamp, encoded.spent_at, &encoded.bytes, claim);
+                }
             }
         }
-        StoreChange::Removed => disk.remove(id),
+        StoreChange::Removed => {
+            if let Some(disk) = tenant.disk() {
+                disk.remove(id);
+            }
+            if had_call {
+                tenant.announce_removal(id);
+            }
+        }
         StoreChange::Unchanged => {}
+    }
+}
+
+fn write_to_disk(disk: &TenantDisk, context: &LookupContext, entry: &Entry, stamp: EntryStamp) {
+    let now = BothClocks { monotonic: clock::now(), wall: disk.now() };
+    if let Some(encoded) = entry.encode(&context.policy, now) {
+        let key = context.tenant.upstream().keys().place_in_use();
+        disk.store(&context.id, key, stamp, encoded.spent_at, encoded.bytes);
     }
 }
 
@@ -104,8 +230,13 @@ pub(crate) async fn held(snapshot: &Snapshot, tenant: &Tenant, id: &CallId) -> H
     let mut levels = vec![HeldEntry::of("memory", memory.as_ref(), policy)];
     let mut below = None;
     if let Some(disk) = tenant.disk() {
-        below = look(disk, tenant, policy, id).await.ok();
+        below = look_on_disk(disk, tenant, policy, id).await.ok();
         levels.push(HeldEntry::of(Level::Disk.label(), below.as_ref(), policy));
+    }
+    if let Some(shared) = tenant.shared() {
+        let found = look_at_fleet(shared, tenant, policy, id).await.ok();
+        levels.push(HeldEntry::of(Level::Shared.label(), found.as_ref(), policy));
+        below = below.or(found);
     }
     let is_of_use =
         |entry: &Arc<Entry>| !entry.is_negative() || entry.freshness(policy, clock::now()).is_fresh();

@@ -12,10 +12,10 @@ pub(crate) use account::LevelAccount;
 pub(crate) use disk::{DiskLevel, Erasure, FileFailure, RecallResult, TenantDisk};
 #[cfg(test)]
 pub(crate) use disk::{DiskThread, RaisedPurge};
-pub(crate) use seal::{EntryStamp, FleetSeal, TenantTag};
 #[cfg(feature = "fuzz")]
 pub(crate) use seal::SealRing;
+pub(crate) use seal::{EntryStamp, FleetSeal, OpenedEntry, TenantTag};
 pub(crate) use shared::{
-    CallClaim, ClaimWish, EngineFailure, EngineLink, OwedPurge, PurgeLedger, RedisEngine, SharedLevel,
-    SharedResult, TenantShared, script,
+    CallClaim, ClaimWish, EngineFailure, EngineFuture, EngineLink, RedisEngine, SharedLevel, SharedResult,
+    TenantShared, script,
 };

@@ -6,6 +6,7 @@ use prometheus::proto::{MetricFamily, MetricType};
 
 use super::connections::{CloseReason, Plane};
 use super::family::{COUNTER, Family, GAUGE, Series};
+use super::fleet_families::FLEET;
 use super::level_families::LEVELS;
 use super::media_families::MEDIA;
 use super::shared::Shared;
@@ -251,8 +252,13 @@ impl FamilyCollector {
         let describe = |family: &Family| {
             Desc::new(full_name(family.name), family.help.into(), Vec::new(), Default::default())
         };
-        let descriptions =
-            FAMILIES.iter().chain(LEVELS).chain(MEDIA).map(describe).collect::<Result<_, _>>()?;
+        let descriptions = FAMILIES
+            .iter()
+            .chain(LEVELS)
+            .chain(FLEET)
+            .chain(MEDIA)
+            .map(describe)
+            .collect::<Result<_, _>>()?;
         Ok(Self { shared, descriptions })
     }
 }
@@ -285,6 +291,6 @@ impl Collector for FamilyCollector {
             family.set_metric(metrics);
             family
         };
-        FAMILIES.iter().chain(LEVELS).chain(MEDIA).map(family).collect()
+        FAMILIES.iter().chain(LEVELS).chain(FLEET).chain(MEDIA).map(family).collect()
     }
 }

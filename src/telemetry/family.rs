@@ -70,6 +70,14 @@ impl Series<'_> {
         self.metrics.push(metric);
     }
 
+    /// The only series of a gauge.
+    pub(super) fn push_float(&mut self, value: f64) {
+        let (mut metric, mut gauge) = (self.labelled(&[]), GaugeValue::default());
+        gauge.set_value(value);
+        metric.set_gauge(gauge);
+        self.metrics.push(metric);
+    }
+
     pub(super) fn push_times(&mut self, labels: &[(&str, &str)], times: &Times) {
         let mut histogram = HistogramValue::default();
         let mut below = 0;

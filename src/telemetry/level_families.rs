@@ -3,9 +3,28 @@
 use prometheus::proto::MetricType;
 
 use super::family::{COUNTER, Family, GAUGE};
+use super::levels::{LevelMetrics, TenantLevelMetrics};
+use super::shared::Shared;
+use super::tenant::TenantMetrics;
 use crate::domain::Level;
 
 const DISK: (&str, &str) = ("level", Level::Disk.label());
+const SHARED: (&str, &str) = ("level", Level::Shared.label());
+
+/// A tenant's part of each level that it has.
+fn parts(
+    tenant: &TenantMetrics,
+) -> impl Iterator<Item = ((&'static str, &'static str), &TenantLevelMetrics)> {
+    [(DISK, &tenant.disk), (SHARED, &tenant.shared)].into_iter().filter(|(_, level)| level.is_offered())
+}
+
+/// Each level that there is.
+fn levels(shared: &Shared) -> impl Iterator<Item = ((&'static str, &'static str), &LevelMetrics)> {
+    [(DISK, &shared.disk), (SHARED, &shared.shared)]
+        .into_iter()
+        .filter(|(_, level)| level.is_offered())
+        .map(|(label, level)| (label, &**level))
+}
 
 pub(super) static LEVELS: &[Family] = &[
     Family::tenant(
@@ -13,8 +32,10 @@ pub(super) static LEVELS: &[Family] = &[
         "Lookups that asked a level below memory, by what came of it.",
         COUNTER,
         |tenant, series| {
-            for (result, count) in tenant.disk.requests().filter(|_| tenant.disk.is_offered()) {
-                series.push(&[DISK, ("result", result.label())], count.into());
+            for (label, level) in parts(tenant) {
+                for (result, count) in level.requests() {
+                    series.push(&[label, ("result", result.label())], count.into());
+                }
             }
         },
     ),
@@ -23,8 +44,10 @@ pub(super) static LEVELS: &[Family] = &[
         "Entries to be written to a level below memory, by what became of them.",
         COUNTER,
         |tenant, series| {
-            for (result, count) in tenant.disk.writes().filter(|_| tenant.disk.is_offered()) {
-                series.push(&[DISK, ("result", result.label())], count.into());
+            for (label, level) in parts(tenant) {
+                for (result, count) in level.writes() {
+                    series.push(&[label, ("result", result.label())], count.into());
+                }
             }
         },
     ),
@@ -58,8 +81,8 @@ pub(super) static LEVELS: &[Family] = &[
         "How long lookups waited for a level below memory.",
         MetricType::HISTOGRAM,
         |shared, series| {
-            if shared.disk.is_offered() {
-                series.push_times(&[DISK], &shared.disk.times().times());
+            for (label, level) in levels(shared) {
+                series.push_times(&[label], &level.times().times());
             }
         },
     ),
@@ -68,8 +91,8 @@ pub(super) static LEVELS: &[Family] = &[
         "Bytes of the entries that wait to be written to a level below memory.",
         GAUGE,
         |shared, series| {
-            if shared.disk.is_offered() {
-                series.push(&[DISK], shared.disk.queue_bytes.get().into());
+            for (label, level) in levels(shared) {
+                series.push(&[label], level.queue_bytes.get().into());
             }
         },
     ),
@@ -78,8 +101,8 @@ pub(super) static LEVELS: &[Family] = &[
         "1 while a level below memory is in use for all tenants, else 0.",
         GAUGE,
         |shared, series| {
-            if shared.disk.is_offered() {
-                series.push(&[DISK], i128::from(shared.disk.down.get() == 0));
+            for (label, level) in levels(shared) {
+                series.push(&[label], i128::from(level.down.get() == 0));
             }
         },
     ),

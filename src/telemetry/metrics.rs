@@ -13,6 +13,7 @@ use prometheus::{Encoder, Histogram, HistogramOpts, HistogramVec, Registry, Text
 use super::connections::{ClosedConnections, Plane};
 use super::counter::{CodeCounter, Counter, Gauge, StatusCounter};
 use super::families::{FamilyCollector, full_name};
+use super::fleet::FleetMetrics;
 use super::levels::LevelMetrics;
 use super::log::LogDrops;
 use super::shared::Shared;
@@ -60,6 +61,8 @@ impl Metrics {
             connections: Arc::default(),
             closed: Default::default(),
             disk: Arc::default(),
+            shared: Arc::default(),
+            fleet: Arc::default(),
             log_drops,
             reloads: Counter::default(),
             failed_reloads: Counter::default(),
@@ -119,6 +122,15 @@ impl Metrics {
     /// The numbers of the disk level.
     pub(crate) fn disk(&self) -> &Arc<LevelMetrics> {
         &self.shared.disk
+    }
+
+    /// The numbers of the shared level.
+    pub(crate) fn shared(&self) -> &Arc<LevelMetrics> {
+        &self.shared.shared
+    }
+
+    pub(crate) fn fleet(&self) -> &Arc<FleetMetrics> {
+        &self.shared.fleet
     }
 
     /// The connections of a plane that the server closed.

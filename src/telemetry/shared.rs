@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::connections::{ClosedConnections, Plane};
 use super::counter::{CodeCounter, Counter, Gauge, StatusCounter};
+use super::fleet::FleetMetrics;
 use super::levels::LevelMetrics;
 use super::log::LogDrops;
 use super::tenant::TenantMetrics;
@@ -24,6 +25,9 @@ pub(crate) struct Shared {
     pub(super) closed: [Arc<ClosedConnections>; Plane::ALL.len()],
     /// Of the disk level.
     pub(super) disk: Arc<LevelMetrics>,
+    /// Of the shared level.
+    pub(super) shared: Arc<LevelMetrics>,
+    pub(super) fleet: Arc<FleetMetrics>,
     pub(super) log_drops: LogDrops,
     pub(super) reloads: Counter,
     pub(super) failed_reloads: Counter,

@@ -9,7 +9,7 @@ use crate::cache::{Lists, TenantCache, Watches};
 use crate::clock::{self, Instant};
 use crate::config::{Rate, TenantSettings};
 use crate::domain::{CallId, PassthroughEndpoint, Refusal, RouteAccess, TenantName, TokenHash};
-use crate::levels::{Erasure, TenantDisk};
+use crate::levels::{Erasure, TenantDisk, TenantShared};
 use crate::limits::{Limiter, Quota};
 use crate::telemetry::{LimitLabel, TenantMetrics};
 use crate::upstream::Upstream;
@@ -37,6 +37,8 @@ pub(crate) struct Caches {
     pub(crate) watches: Arc<Watches>,
     /// Entries that outlive the process, if configured.
     pub(crate) disk: Option<Arc<TenantDisk>>,
+    /// Entries that the fleet shares, if configured.
+    pub(crate) shared: Option<Arc<TenantShared>>,
 }
 
 /// A purge: done in memory, and in progress below it.
@@ -155,6 +157,13 @@ impl Tenant {
         TenantPurge { entries, erasure: raised.map(|(disk, raised)| disk.erase(raised)) }
     }
 
+    /// Empties its memory, and nothing below.
+    pub(crate) fn forget_memory(&self) {
+        self.caches.calls.purge_all();
+        self.caches.lists.purge();
+        self.caches.watches.purged_all(clock::now());
+    }
+
     /// Charges one request to its rate limit.
     pub(crate) fn charge(&self, now: Instant) -> Charged {
         let Some(Limit { limiter, policy }) = &self.limit else {
@@ -199,6 +208,28 @@ impl Tenant {
     /// Its part of the disk level, if there is one for it.
     pub(crate) const fn disk(&self) -> Option<&Arc<TenantDisk>> {
         self.caches.disk.as_ref()
+    }
+
+    /// Its part of the shared level, if its calls are kept there.
+    pub(crate) fn shared(&self) -> Option<&Arc<TenantShared>> {
+        self.caches.shared.as_ref().filter(|shared| shared.is_stored())
+    }
+
+    /// Whether it has any level below memory.
+    pub(crate) fn has_levels(&self) -> bool {
+        self.caches.disk.is_some() || self.shared().is_some()
+    }
+
+    /// Tells the fleet, if there is one, that a call is gone. Does not wait.
+    pub(crate) fn announce_removal(&self, id: &CallId) {
+        if let Some(shared) = &self.caches.shared {
+            shared.remove(id);
+        }
+    }
+
+    /// Identifies its keys without revealing them, where a fleet compares them.
+    pub(crate) fn key_ids(&self) -> Option<Vec<u8>> {
+        self.caches.shared.as_ref().map(|shared| shared.key_ids())
     }
 
     /// Its way to the upstream.

@@ -33,6 +33,10 @@ pub(in crate::admin) enum ProblemKind {
     KeyPromoted,
     /// A level below memory is not in use.
     LevelDown,
+    /// The shared level is not in use.
+    SharedLevelDown,
+    /// A gateway of the fleet has other keys.
+    FleetKeysDiffer,
     /// The cache is too small.
     CacheThrashing,
     /// Log lines were dropped.
@@ -41,7 +45,7 @@ pub(in crate::admin) enum ProblemKind {
 
 impl ProblemKind {
     #[cfg(test)]
-    pub(in crate::admin) const ALL: [Self; 18] = [
+    pub(in crate::admin) const ALL: [Self; 20] = [
         Self::ReloadRefused,
         Self::IdentityMismatch,
         Self::KeyRejected,
@@ -58,6 +62,8 @@ impl ProblemKind {
         Self::CallersUnauthorized,
         Self::KeyPromoted,
         Self::LevelDown,
+        Self::SharedLevelDown,
+        Self::FleetKeysDiffer,
         Self::CacheThrashing,
         Self::LogLinesDropped,
     ];
@@ -81,6 +87,8 @@ impl ProblemKind {
             Self::CallersUnauthorized => "callers-unauthorized",
             Self::KeyPromoted => "key-promoted",
             Self::LevelDown => "level-down",
+            Self::SharedLevelDown => "shared-level-down",
+            Self::FleetKeysDiffer => "fleet-keys-differ",
             Self::CacheThrashing => "cache-thrashing",
             Self::LogLinesDropped => "log-lines-dropped",
         }

@@ -58,6 +58,10 @@ pub(super) struct ProcessObserved {
     pub(super) log_lines_dropped: u64,
     /// When the last reload was rejected, with the problems; `None` if it was not.
     pub(super) reload_refused: Option<(Timestamp, Vec<String>)>,
+    /// Why the shared level is not in use, if it isn't.
+    pub(super) shared: Option<&'static str>,
+    /// Gateways of the fleet whose keys differ from this one's.
+    pub(super) strangers: Vec<String>,
 }
 
 /// A problem that was found.
@@ -97,6 +101,20 @@ fn of_process(seen: &ProcessObserved) -> Vec<Finding> {
             problems.join("; ")
         );
         add(ProblemKind::ReloadRefused, Some(*at), message);
+    }
+    if let Some(cause) = seen.shared {
+        let message = format!(
+            "shared level not in use: {cause}. Calls are fetched by this gateway alone, and a purge does not reach the \
+             others"
+        );
+        add(ProblemKind::SharedLevelDown, None, message);
+    }
+    if !seen.strangers.is_empty() {
+        let message = format!(
+            "gateways of the fleet with another shared.key or other tenants' keys, which share nothing with this one: {}",
+            seen.strangers.join(", ")
+        );
+        add(ProblemKind::FleetKeysDiffer, None, message);
     }
     if seen.unauthorized >= MANY_UNAUTHORIZED {
         let message = format!(

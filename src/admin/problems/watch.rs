@@ -14,7 +14,7 @@ use crate::admin::health::ProcessHealth;
 use crate::clock::{self, Instant};
 use crate::domain::{ErrorCode, TenantName};
 use crate::gateway::Gateway;
-use crate::levels::FileFailure;
+use crate::levels::{EngineFailure, FileFailure};
 use crate::telemetry::Metrics;
 use crate::tenant::Tenant;
 
@@ -109,6 +109,7 @@ impl ProblemWatch {
         now: Instant,
     ) -> (Recent, Vec<ReportedProblem>) {
         let recent = self.recent(gateway, now);
+        let fleet = gateway.fleet.as_ref();
         let process = ProcessObserved {
             window: recent.window,
             unauthorized: recent.unauthorized,
@@ -117,6 +118,8 @@ impl ProblemWatch {
                 .last_reload()
                 .filter(|report| !report.problems.is_empty())
                 .map(|report| (report.at, report.problems.clone())),
+            shared: fleet.and_then(|fleet| fleet.level().switch().failure()).map(EngineFailure::text),
+            strangers: fleet.map(|fleet| fleet.strangers()).unwrap_or_default(),
         };
         let snapshot = gateway.snapshots.load();
         let tenants: Vec<_> = snapshot.directory.all().map(|tenant| observe(tenant, &recent, now)).collect();

@@ -219,10 +219,8 @@ impl Section for SharedSettings {
         let mut secret = |key: &str, source: &Option<RawSecret>| {
             source.as_ref().and_then(|source| checker.engine_secret(key, source))
         };
-        let login = EngineLogin {
-            user: raw.user.clone(),
-            password: secret("shared.password", &raw.password),
-        };
+        let login =
+            EngineLogin { user: raw.user.clone(), password: secret("shared.password", &raw.password) };
         let sentinel_login = EngineLogin {
             user: raw.sentinel_user.clone(),
             password: secret("shared.sentinel_password", &raw.sentinel_password),
@@ -236,7 +234,8 @@ impl Section for SharedSettings {
             return Some(Self { engine: None, shown: raw.show(&urls), files: raw.files() });
         }
         if raw.key.is_none() {
-            let message = "required: a secret of at least 32 characters, the same on every gateway of the fleet";
+            let message =
+                "required: a secret of at least 32 characters, the same on every gateway of the fleet";
             checker.problem("shared.key", message);
         }
         if raw.mode == EngineMode::Sentinel && raw.sentinel_master.is_none() {

@@ -12,10 +12,11 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use super::bounds::{FileBounds, PAGE, pages_of};
 use super::directory::{create, journal};
 use super::failure::FileFailure;
+use crate::domain::Mark;
 use crate::levels::seal::{SealKeyId, SealedEntry, SealedName};
 
 /// The format of the files; files of others are recreated.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 /// "CRGW": distinguishes our files from other SQLite files.
 const APPLICATION: i64 = 0x4352_4757;
 
@@ -44,7 +45,8 @@ const SCHEMA: &str = "
     CREATE TABLE keys (id BLOB PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE count (entries INTEGER NOT NULL);
     INSERT INTO count VALUES (0);
-    PRAGMA user_version = 1;
+    CREATE TABLE position (place INTEGER PRIMARY KEY, mark BLOB NOT NULL);
+    PRAGMA user_version = 2;
     PRAGMA application_id = 1129465687;
     COMMIT;
 ";
@@ -160,6 +162,19 @@ impl DiskFile {
             self.connection.execute("DELETE FROM keys WHERE id = ?1", [&id.0])?;
             self.make_last()?;
         }
+        Ok(())
+    }
+
+    /// Up to where in the fleet's log of purges it was cleaned, if it ever was.
+    pub(super) fn position(&self) -> FileResult<Option<Mark>> {
+        let mut statement = self.connection.prepare("SELECT mark FROM position")?;
+        let mark: Option<[u8; Mark::LEN]> = statement.query_row([], |row| row.get(0)).optional()?;
+        Ok(mark.map(Mark::from_bytes))
+    }
+
+    pub(super) fn set_position(&self, position: Mark) -> FileResult<()> {
+        let write = "INSERT OR REPLACE INTO position VALUES (0, ?1)";
+        self.connection.prepare_cached(write)?.execute([position.to_bytes()])?;
         Ok(())
     }
 

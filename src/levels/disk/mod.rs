@@ -26,6 +26,7 @@ use worker::FileWorker;
 
 use super::account::LevelAccount;
 use super::seal::SealRing;
+use super::shared::SharedLevel;
 use crate::clock::WallClock;
 use crate::config::{DiskSettings, LevelKey};
 use crate::domain::{Epoch, TenantName};
@@ -52,11 +53,12 @@ pub(crate) struct DiskLevel {
 }
 
 impl DiskLevel {
-    /// The configured level, if there is one. Does not access the disk.
+    /// The configured level, if there is one. Does not access the disk. In a `fleet`, its purges concern the files, too.
     pub(crate) fn new(
         settings: &DiskSettings,
         metrics: &Arc<LevelMetrics>,
         wall: WallClock,
+        fleet: Option<Arc<SharedLevel>>,
     ) -> Option<Arc<Self>> {
         let directory = LevelDirectory::new(settings.path.as_deref()?);
         let epoch = Epoch { number: 0, random: fastrand::u64(..) };
@@ -68,6 +70,7 @@ impl DiskLevel {
             open: OpenFileSlots::default(),
             metrics,
             wall,
+            fleet,
             run: |file| FileWorker::new(file).run(),
         };
         Some(Arc::new(Self {

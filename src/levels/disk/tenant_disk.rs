@@ -41,8 +41,8 @@ impl TenantDisk {
     }
 
     /// The mark of a fetch that begins now.
-    pub(crate) fn mark(&self) -> Mark {
-        self.file.fences.mark()
+    pub(crate) fn mark(&self) -> Option<Mark> {
+        self.file.is_allowed().then(|| self.file.fences.mark())
     }
 
     /// The wall clock.
@@ -57,7 +57,7 @@ impl TenantDisk {
 
     /// Requests a call, waiting no longer than configured. `key` is the position of the upstream key in use.
     pub(crate) async fn recall(&self, id: &CallId, key: usize) -> RecallResult {
-        if self.file.is_down() {
+        if self.file.is_down() || !self.file.is_allowed() {
             return RecallResult::Nothing(LevelResult::Down);
         }
         let began = clock::now();

@@ -18,6 +18,7 @@ use crate::domain::{CallId, Epoch, TenantName};
 use crate::levels::fences::{PurgeFence, PurgeFences, PurgeScope};
 use crate::levels::queue::{QueueRoom, WriteQueue};
 use crate::levels::seal::SealRing;
+use crate::levels::shared::SharedLevel;
 use crate::telemetry::{LevelMetrics, LogThrottle, TenantMetrics, WriteResult};
 
 /// Consecutive failures after which a file is down: nothing is requested from it until a retry succeeds.
@@ -32,6 +33,8 @@ pub(super) struct FilesContext {
     pub(super) open: OpenFileSlots,
     pub(super) metrics: Arc<LevelMetrics>,
     pub(super) wall: WallClock,
+    /// The fleet whose purges concern the files.
+    pub(super) fleet: Option<Arc<SharedLevel>>,
     /// The main function of a file's thread.
     pub(super) run: fn(Arc<TenantFile>),
 }
@@ -107,6 +110,11 @@ impl TenantFile {
         self.is_down.load(Ordering::Acquire)
     }
 
+    /// Whether it may be used: a gateway of a fleet must have read the fleet's purges since its start.
+    pub(super) fn is_allowed(&self) -> bool {
+        self.context.fleet.as_ref().is_none_or(|fleet| fleet.ledger().is_caught_up())
+    }
+
     /// Why it is down.
     pub(super) fn failure(&self) -> Option<FileFailure> {
         let failure = *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner);
@@ -127,11 +135,7 @@ impl TenantFile {
     }
 
     /// Queues an entry for writing, unless too many are queued already.
-    pub(super) fn write(
-        self: &Arc<Self>,
-        write: impl FnOnce(QueueRoom) -> QueuedWrite,
-        bytes: usize,
-    ) {
+    pub(super) fn write(self: &Arc<Self>, write: impl FnOnce(QueueRoom) -> QueuedWrite, bytes: usize) {
         let room = self.context.queue.take(bytes).filter(|_| !self.is_down());
         match room {
             Some(room) => self.start_if(self.mailbox.work(DiskTask::Write(write(room)))),

@@ -12,6 +12,7 @@ use super::tenant_file::{FileSettings, TenantFile};
 use crate::clock;
 use crate::levels::fences::{PurgeFence, PurgeScope};
 use crate::levels::seal::{SealRing, SealedName};
+use crate::levels::shared::{MissedPurges, SharedLevel};
 use crate::telemetry::{Eviction, WriteResult};
 
 /// The time after which an idle file is closed.
@@ -134,11 +135,49 @@ impl FileWorker {
             self.shared.fences.lower(scope, *fence);
         }
         self.owed.clear();
+        match &self.shared.context.fleet {
+            Some(fleet) => self.cleaned(file, fleet, settings),
+            None => Ok(file),
+        }
+    }
+
+    /// Erases what the fleet has purged since the file was cleaned last.
+    fn cleaned(
+        &self,
+        mut file: DiskFile,
+        fleet: &SharedLevel,
+        settings: &FileSettings,
+    ) -> Result<DiskFile, FileFailure> {
+        let (directory, tenant) = (&self.shared.context.directory, &self.shared.tenant);
+        let position = fleet.ledger().position();
+        match fleet.ledger().missed(tenant, fleet.seal().tag(tenant), file.position()?) {
+            MissedPurges::Everything if file.size()?.entries > 0 => {
+                drop(file);
+                directory.erase(tenant)?;
+                file = DiskFile::open(&directory.file(tenant), settings.max_bytes, &settings.ring.ids())?;
+            }
+            MissedPurges::Calls(calls) if !calls.is_empty() => {
+                for id in calls {
+                    file.remove(&settings.ring.names(&id))?;
+                }
+                file.make_last()?;
+            }
+            MissedPurges::Everything | MissedPurges::Calls(_) => {}
+        }
+        if let Some(position) = position {
+            file.set_position(position)?;
+        }
         Ok(file)
     }
 
     pub(super) fn close(&mut self) {
-        if self.open.take().is_some() {
+        if let Some(OpenFile { file, .. }) = self.open.take() {
+            let fleet = self.shared.context.fleet.as_ref().filter(|_| self.owed.is_empty());
+            if let Some(position) = fleet.and_then(|fleet| fleet.ledger().position()) {
+                // Otherwise it is cleaned once more when it is opened.
+                let _ = file.set_position(position);
+            }
+            drop(file);
             self.shared.context.open.release(&self.shared.mailbox);
         }
     }

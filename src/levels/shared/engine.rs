@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use super::failure::EngineFailure;
-use crate::domain::Mark;
 use crate::levels::seal::SealedName;
 
 /// What an engine is going to answer.
@@ -58,7 +57,7 @@ pub(crate) struct EngineAnswer {
 #[derive(Debug)]
 pub(crate) struct EngineWrite {
     pub(crate) name: SealedName,
-    pub(crate) mark: Mark,
+    /// It has its mark in the open.
     pub(crate) sealed: Vec<u8>,
     /// When it has no use left.
     pub(crate) expires: Duration,
@@ -68,6 +67,9 @@ pub(crate) struct EngineWrite {
 
 /// An engine. Its clients set their own deadlines.
 pub(crate) trait SharedEngine: Send + Sync {
+    /// Connects anew, for all that follows.
+    fn connect(&self) -> EngineFuture<'_, ()>;
+
     /// Asks for an entry, and claims its call if it is to.
     fn ask(&self, question: EngineQuestion) -> EngineFuture<'_, EngineAnswer>;
 

@@ -42,14 +42,6 @@ impl EngineFailure {
             Self::Protocol => "the engine refused a command, or its answer makes no sense",
         }
     }
-
-    /// Whether another connection may help.
-    pub(crate) const fn is_of_the_connection(self) -> bool {
-        match self {
-            Self::Unreachable | Self::Timeout | Self::Rejected | Self::ReadOnly | Self::Tls => true,
-            Self::Forbidden | Self::NotReady | Self::Full | Self::Protocol => false,
-        }
-    }
 }
 
 impl fmt::Display for EngineFailure {

@@ -71,6 +71,15 @@ impl SharedLevel {
         &self.switch
     }
 
+    pub(crate) fn engine(&self) -> &dyn SharedEngine {
+        &*self.engine
+    }
+
+    /// By how many seconds this machine's clock is ahead of the engine's, which shows this time since 1970.
+    pub(crate) fn ahead_of(&self, engine: Duration) -> f64 {
+        self.wall.now().as_duration().as_secs_f64() - engine.as_secs_f64()
+    }
+
     pub(crate) const fn seal(&self) -> &Arc<FleetSeal> {
         &self.seal
     }

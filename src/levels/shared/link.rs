@@ -29,10 +29,7 @@ pub(crate) enum EngineLink {
 
 impl EngineLink {
     /// Connects; an answer may take as long as `deadline`.
-    pub(crate) async fn connect(
-        engine: &EngineSettings,
-        deadline: Duration,
-    ) -> Result<Self, EngineFailure> {
+    pub(crate) async fn connect(engine: &EngineSettings, deadline: Duration) -> Result<Self, EngineFailure> {
         let connecting = Self::connect_unbounded(engine, deadline);
         match crate::clock::within(2 * CONNECT, connecting).await {
             Ok(connected) => connected.map_err(|error| failure(&error)),
@@ -48,7 +45,10 @@ impl EngineLink {
             .set_concurrency_limit(IN_FLIGHT);
         match engine.mode {
             EngineMode::Single => {
-                let url = engine.urls.first().ok_or_else(|| RedisError::from((ErrorKind::InvalidClientConfig, "no URL")))?;
+                let url = engine
+                    .urls
+                    .first()
+                    .ok_or_else(|| RedisError::from((ErrorKind::InvalidClientConfig, "no URL")))?;
                 let info = info(url, &engine.login)?;
                 let client = match is_tls(url) {
                     true => Client::build_with_tls(info, certificates(engine))?,

@@ -16,9 +16,9 @@ mod switch;
 mod tenant_shared;
 
 pub(crate) use claim::CallClaim;
-pub(crate) use engine::SharedEngine;
+pub(crate) use engine::EngineFuture;
 pub(crate) use failure::EngineFailure;
-pub(crate) use ledger::{MissedPurges, OwedPurge, PurgeLedger};
+pub(crate) use ledger::MissedPurges;
 pub(crate) use level::SharedLevel;
 pub(crate) use link::{EngineLink, script};
 pub(crate) use redis_engine::RedisEngine;

@@ -44,17 +44,6 @@ impl RedisEngine {
         self.link.store(None);
     }
 
-    pub(crate) fn is_connected(&self) -> bool {
-        self.link.load().is_some()
-    }
-
-    /// Connects anew.
-    pub(crate) async fn connect(&self) -> Result<(), EngineFailure> {
-        let link = EngineLink::connect(&self.settings(), BEHIND).await?;
-        self.link.store(Some(Arc::new(link)));
-        Ok(())
-    }
-
     fn link(&self) -> Result<Arc<EngineLink>, EngineFailure> {
         self.link.load_full().ok_or(EngineFailure::Unreachable)
     }
@@ -77,6 +66,14 @@ fn millis(duration: Duration) -> u64 {
 }
 
 impl SharedEngine for RedisEngine {
+    fn connect(&self) -> EngineFuture<'_, ()> {
+        Box::pin(async move {
+            let link = EngineLink::connect(&self.settings(), BEHIND).await?;
+            self.link.store(Some(Arc::new(link)));
+            Ok(())
+        })
+    }
+
     fn ask(&self, question: EngineQuestion) -> EngineFuture<'_, EngineAnswer> {
         Box::pin(async move {
             let link = self.link()?;

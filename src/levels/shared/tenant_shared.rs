@@ -47,6 +47,8 @@ pub(crate) struct TenantShared {
     tenant: TenantName,
     tag: TenantTag,
     ring: SealRing,
+    /// Whether calls are kept there; otherwise the fleet only hears of what is gone.
+    is_stored: bool,
     claims_last: Duration,
     metrics: Arc<TenantMetrics>,
 }
@@ -62,6 +64,7 @@ impl TenantShared {
     pub(crate) fn new(
         level: &Arc<SharedLevel>,
         account: &LevelAccount<'_>,
+        is_stored: bool,
         claims_last: Duration,
         metrics: &Arc<TenantMetrics>,
     ) -> Arc<Self> {
@@ -71,9 +74,22 @@ impl TenantShared {
             tag: level.seal.tag(&tenant),
             tenant,
             ring: SealRing::new(account.keys, Some(&level.key), account.url, account.tenant),
+            is_stored,
             claims_last,
             metrics: Arc::clone(metrics),
         })
+    }
+
+    /// Whether calls are kept there.
+    pub(crate) const fn is_stored(&self) -> bool {
+        self.is_stored
+    }
+
+    /// Identifies the tenant's keys without revealing them.
+    pub(crate) fn key_ids(&self) -> Vec<u8> {
+        let mut ids: Vec<_> = self.ring.ids().into_iter().map(|id| id.0).collect();
+        ids.sort_unstable();
+        ids.concat()
     }
 
     /// The mark of a fetch that begins now; `None` if what it brings can't be shared.
@@ -120,18 +136,29 @@ impl TenantShared {
                 Err(why) => return SharedResult { has_waited, ..SharedResult::nothing(why) },
             };
             let won = (answer.claim == ClaimState::Won)
-                .then(|| names.first().map(|(_, name)| CallClaim::new(Arc::clone(&self.level.engine), *name, holder)))
+                .then(|| {
+                    names
+                        .first()
+                        .map(|(_, name)| CallClaim::new(Arc::clone(&self.level.engine), *name, holder))
+                })
                 .flatten();
             let is_newer = |opened: &OpenedEntry| newer_than.is_none_or(|than| opened.stamp.receipt > than);
             let why = match self.open(id, &names, answer.found) {
                 Some(Ok(opened)) if is_newer(&opened) => {
-                    return SharedResult { found: Ok(opened), claim: None, is_claimed_elsewhere: false, has_waited };
+                    return SharedResult {
+                        found: Ok(opened),
+                        claim: None,
+                        is_claimed_elsewhere: false,
+                        has_waited,
+                    };
                 }
                 Some(Ok(_)) | None => LevelResult::Miss,
                 Some(Err(why)) => why,
             };
             match answer.claim {
-                ClaimState::Won => return SharedResult { claim: won, has_waited, ..SharedResult::nothing(why) },
+                ClaimState::Won => {
+                    return SharedResult { claim: won, has_waited, ..SharedResult::nothing(why) };
+                }
                 // What is there is of no use, so the call was not claimed.
                 ClaimState::Unclaimed if claim == ClaimMode::IfMissing => claim = ClaimMode::Always,
                 ClaimState::Held if wish == ClaimWish::OrWait && clock::now() < until => {
@@ -199,7 +226,9 @@ impl TenantShared {
         let opened = names.get(place).and_then(|(key, _)| self.ring.open_at(*key, id, &sealed));
         Some(match opened {
             None => Err(LevelResult::Invalid),
-            Some(opened) if self.level.ledger.admits(&self.tenant, self.tag, id, opened.stamp.mark) => Ok(opened),
+            Some(opened) if self.level.ledger.admits(&self.tenant, self.tag, id, opened.stamp.mark) => {
+                Ok(opened)
+            }
             Some(_) => Err(LevelResult::Purged),
         })
     }
@@ -226,7 +255,7 @@ impl TenantShared {
             return;
         };
         let claim = claim.and_then(|claim| claim.end_with(&name));
-        let write = EngineWrite { name, mark: stamp.mark, sealed, expires, claim };
+        let write = EngineWrite { name, sealed, expires, claim };
         let shared = Arc::clone(self);
         self.show_queue();
         runtime.spawn(async move {
@@ -244,7 +273,13 @@ impl TenantShared {
         });
     }
 
-    fn seal(&self, id: &CallId, key: usize, stamp: EntryStamp, bytes: &[u8]) -> Option<(SealedName, Vec<u8>)> {
+    fn seal(
+        &self,
+        id: &CallId,
+        key: usize,
+        stamp: EntryStamp,
+        bytes: &[u8],
+    ) -> Option<(SealedName, Vec<u8>)> {
         let (_, name) = *self.names(id, key)?.first()?;
         let may_be_served = self.level.ledger.admits(&self.tenant, self.tag, id, stamp.mark);
         let sealed = may_be_served.then(|| self.ring.seal(key, id, stamp, bytes)).flatten()?;

@@ -1,0 +1,78 @@
+//! Connects a gateway with its fleet: the engine, the heartbeat, and the caches that purges are applied to.
+
+use std::sync::Arc;
+
+use crate::admin::purge_here;
+use crate::clock::WallClock;
+use crate::config::{EngineSettings, SharedSettings};
+use crate::domain::{PurgeTarget, TenantName};
+use crate::fleet::{Fleet, FleetWorld, RedisLog};
+use crate::gateway::Gateway;
+use crate::levels::{FleetSeal, RedisEngine, SharedLevel};
+use crate::telemetry::Metrics;
+
+/// A gateway's part of a fleet.
+pub(super) struct FleetContext {
+    fleet: Arc<Fleet>,
+    engine: Arc<RedisEngine>,
+}
+
+impl FleetContext {
+    /// The configured fleet, if there is one. Sends nothing yet.
+    pub(super) fn new(settings: &SharedSettings, metrics: &Metrics, wall: WallClock) -> Option<Self> {
+        let settings = settings.engine.clone()?;
+        let seal = Arc::new(FleetSeal::new(&settings.key, &settings.prefix)?);
+        let (key, timeout) = (settings.key.clone(), settings.timeout);
+        let engine = Arc::new(RedisEngine::new(settings));
+        let level = SharedLevel::new(Arc::clone(&engine) as _, seal, key, timeout, metrics.shared(), wall);
+        let log = Arc::new(RedisLog::new(Arc::clone(&engine)));
+        Some(Self { fleet: Fleet::new(log, level, metrics.fleet()), engine })
+    }
+
+    pub(super) const fn fleet(&self) -> &Arc<Fleet> {
+        &self.fleet
+    }
+
+    pub(super) fn level(&self) -> &Arc<SharedLevel> {
+        self.fleet.level()
+    }
+
+    /// Uses other settings: passwords, certificates and the timeout follow a reload.
+    pub(super) fn set_settings(&self, settings: &EngineSettings) {
+        self.level().set_timeout(settings.timeout);
+        if *self.engine.settings() != *settings {
+            self.engine.set_settings(settings.clone());
+            self.fleet.reconnect();
+        }
+    }
+}
+
+/// The caches of a gateway.
+pub(super) struct GatewayWorld(pub(super) Arc<Gateway>);
+
+impl FleetWorld for GatewayWorld {
+    fn apply(&self, targets: &[PurgeTarget]) -> usize {
+        purge_here(&self.0, targets)
+    }
+
+    fn forget_memory(&self) {
+        for tenant in self.0.snapshots.load_full().directory.all() {
+            tenant.forget_memory();
+        }
+    }
+
+    fn tenants(&self) -> Vec<TenantName> {
+        self.0.snapshots.load().directory.all().map(|tenant| tenant.name().clone()).collect()
+    }
+
+    fn keys(&self) -> Vec<u8> {
+        let snapshot = self.0.snapshots.load();
+        let mut all: Vec<_> = snapshot
+            .directory
+            .all()
+            .filter_map(|tenant| Some([tenant.name().as_str().as_bytes(), &[0], &tenant.key_ids()?].concat()))
+            .collect();
+        all.sort_unstable();
+        all.concat()
+    }
+}
