@@ -264,7 +264,7 @@ pub(super) struct AdminArgs {
 #[derive(Debug, Args)]
 pub(super) struct PurgeArgs {
     /// Tenant whose cache to purge.
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    #[arg(required_unless_present_any = ["all", "forget"], conflicts_with_all = ["all", "forget"])]
     pub(crate) tenant: Option<String>,
     /// IDs of the calls to purge; `-` reads them from standard input, one a line.
     #[arg(value_name = "ID")]
@@ -272,6 +272,9 @@ pub(super) struct PurgeArgs {
     /// Purge every tenant's cache.
     #[arg(long)]
     pub(crate) all: bool,
+    /// Purge nothing, but no longer wait for this gateway of the fleet, which won't come back.
+    #[arg(long, value_name = "NAME", conflicts_with = "all")]
+    pub(crate) forget: Option<String>,
     /// Print failures only.
     #[arg(short, long)]
     pub(crate) quiet: bool,

@@ -22,6 +22,9 @@ const PARALLEL: usize = 64;
 const STANDARD_INPUT: &str = "-";
 
 pub(crate) fn run(args: &PurgeArgs) -> Result<(), Exit> {
+    if let Some(name) = &args.forget {
+        return forget(args, name);
+    }
     let Some(tenant) = args.tenant.as_deref().map(tenant).transpose()? else {
         return purge(args, "/api/v1/cache", "every tenant's cache");
     };
@@ -48,6 +51,16 @@ fn purge(args: &PurgeArgs, path: &str, what: &str) -> Result<(), Exit> {
     match args.verbosity() {
         Verbosity::Quiet => Ok(()),
         Verbosity::Normal => print(&format!("purged {what}: {}\n", plural(purged, "entry", "entries"))),
+    }
+}
+
+/// Ends the membership of a gateway of the fleet.
+fn forget(args: &PurgeArgs, name: &str) -> Result<(), Exit> {
+    let answer = AdminPlane::of(&args.admin)?.api(&Method::DELETE, &format!("/api/v1/fleet/{name}"))?;
+    match (args.admin.json, args.verbosity()) {
+        (true, _) => print(&pretty(&answer)),
+        (false, Verbosity::Quiet) => Ok(()),
+        (false, Verbosity::Normal) => print(&format!("forgotten: purges no longer wait for {name}\n")),
     }
 }
 

@@ -14,6 +14,7 @@ mod directives;
 mod disk;
 mod drain;
 mod explain;
+mod fleet;
 mod http2;
 mod limits;
 mod listeners;

@@ -6,6 +6,7 @@ mod client;
 #[cfg(feature = "otlp")]
 mod collector;
 mod disk;
+mod engine;
 pub(crate) mod frames;
 mod gateway;
 mod http2;
@@ -20,6 +21,7 @@ pub(crate) use client::{Client, Response};
 #[cfg(feature = "otlp")]
 pub(crate) use collector::{Collector, Span};
 pub(crate) use disk::{Disk, warm};
+pub(crate) use engine::Engine;
 pub(crate) use gateway::{Config, Gateway, KEYS, TOKENS, listener, write_config};
 pub(crate) use http2::{Http2Upstream, look_up_at_once, runtime};
 pub(crate) use program::{Finished, Program, program, program_under};
