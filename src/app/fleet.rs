@@ -6,7 +6,7 @@ use crate::admin::purge_here;
 use crate::clock::WallClock;
 use crate::config::{EngineSettings, SharedSettings};
 use crate::domain::{PurgeTarget, TenantName};
-use crate::fleet::{Fleet, FleetWorld, RedisLog};
+use crate::fleet::{Fleet, FleetWorld, RedisLog, WorldFuture};
 use crate::gateway::Gateway;
 use crate::levels::{FleetSeal, RedisEngine, SharedLevel};
 use crate::telemetry::Metrics;
@@ -51,14 +51,19 @@ impl FleetContext {
 pub(super) struct GatewayWorld(pub(super) Arc<Gateway>);
 
 impl FleetWorld for GatewayWorld {
-    fn apply(&self, targets: &[PurgeTarget]) -> usize {
-        purge_here(&self.0, targets)
+    fn apply(&self, targets: Vec<PurgeTarget>) -> WorldFuture<'_, usize> {
+        let gateway = Arc::clone(&self.0);
+        let purging = tokio::task::spawn_blocking(move || purge_here(&gateway, &targets));
+        Box::pin(async move { purging.await.unwrap_or(0) })
     }
 
-    fn forget_memory(&self) {
-        for tenant in self.0.snapshots.load_full().directory.all() {
-            tenant.forget_memory();
-        }
+    fn forget_memory(&self) -> WorldFuture<'_, ()> {
+        let snapshot = self.0.snapshots.load_full();
+        let forgetting = tokio::task::spawn_blocking(move || {
+            snapshot.directory.all().for_each(|tenant| tenant.forget_memory());
+        });
+        // A panic has been logged already.
+        Box::pin(async move { drop(forgetting.await) })
     }
 
     fn tenants(&self) -> Vec<TenantName> {

@@ -189,9 +189,9 @@ impl Fleet {
     }
 
     fn request(&self) -> Result<BeatRequest, EngineFailure> {
-        let keys = self.world.get().map(|world| hex(&self.level.seal().digest(&world.keys())));
+        let keys = hex(&self.level.seal().digest(&self.world()?.keys()));
         let mut state = self.lock();
-        state.keys = keys.unwrap_or_default();
+        state.keys = keys;
         state.beat += 1;
         let applied =
             state.position.as_ref().map(|position| Mark { epoch: position.epoch, record: position.number });
@@ -214,13 +214,9 @@ impl Fleet {
         })
     }
 
-    /// Runs something with the caches, where it may block.
-    async fn with_world<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&dyn FleetWorld) -> T + Send + 'static,
-    ) -> Option<T> {
-        let world = Arc::clone(self.world.get()?);
-        tokio::task::spawn_blocking(move || work(&*world)).await.ok()
+    fn world(&self) -> Result<&dyn FleetWorld, EngineFailure> {
+        // Set before the first heartbeat.
+        self.world.get().map(|world| &**world).ok_or(EngineFailure::NotReady)
     }
 
     /// Tells the fleet of this gateway's own purges.
@@ -247,18 +243,20 @@ impl Fleet {
     }
 
     /// Empties everything here: the memory, and unless the fleet is only being joined, the disk.
-    async fn empty(&self) {
+    async fn empty(&self) -> Result<(), EngineFailure> {
         let has_joined = self.lock().position.is_some();
-        self.with_world(move |world| match has_joined {
-            true => drop(world.apply(&[PurgeTarget::All])),
-            false => world.forget_memory(),
-        })
-        .await;
+        if !has_joined {
+            self.world()?.forget_memory().await;
+        } else if self.world()?.apply(vec![PurgeTarget::All]).await == 0 {
+            // A disk could not be erased, so nothing counts as emptied.
+            return Err(EngineFailure::NotReady);
+        }
+        Ok(())
     }
 
     async fn begin(&self, seen: Option<Epoch>, number: u64) -> Result<(), EngineFailure> {
         self.level.ledger().set_caught_up(false);
-        self.empty().await;
+        self.empty().await?;
         let epoch = Epoch { number, random: fastrand::u64(..) };
         // If another gateway was first, the next heartbeat tells of its epoch.
         if self.log.begin(seen, epoch, new_generation()).await? {
@@ -273,7 +271,7 @@ impl Fleet {
 
     async fn adopt(&self, log: &LogView) -> Result<(), EngineFailure> {
         self.level.ledger().set_caught_up(false);
-        self.empty().await;
+        self.empty().await?;
         // The next heartbeat asks for floors and generations.
         self.enter(log.epoch, log.trimmed, log.last);
         Ok(())
@@ -307,16 +305,11 @@ impl Fleet {
         self.level.ledger().set_caught_up(false);
         self.take_knowledge(log);
         let position = self.lock().position.as_ref().map_or(0, |position| position.number);
-        let (ledger, seal) = (Arc::clone(self.level.ledger()), Arc::clone(self.level.seal()));
-        let emptied = self
-            .with_world(move |world| {
-                let behind =
-                    world.tenants().into_iter().filter(|tenant| ledger.floor(seal.tag(tenant)) > position);
-                let targets: Vec<_> = behind.map(PurgeTarget::Tenant).collect();
-                world.apply(&targets) == targets.len()
-            })
-            .await;
-        if emptied != Some(true) {
+        let (ledger, seal, world) = (self.level.ledger(), self.level.seal(), self.world()?);
+        let behind = world.tenants().into_iter().filter(|tenant| ledger.floor(seal.tag(tenant)) > position);
+        let targets: Vec<_> = behind.map(PurgeTarget::Tenant).collect();
+        let count = targets.len();
+        if count > 0 && world.apply(targets).await < count {
             return Err(EngineFailure::NotReady);
         }
         if let Some(position) = &mut self.lock().position {
@@ -347,7 +340,8 @@ impl Fleet {
                 None => ignored.push(number),
             }
         }
-        let (due_count, applied) = (due.len(), self.apply_here(due).await);
+        let due_count = due.len();
+        let applied = if due.is_empty() { 0 } else { self.world()?.apply(due).await };
         if applied < due_count {
             // The disk could not be erased: nothing of this page counts as applied, and it is tried again.
             return Err(EngineFailure::NotReady);
@@ -362,13 +356,6 @@ impl Fleet {
             self.catch_up().await?;
         }
         Ok(!is_caught_up || count > 0)
-    }
-
-    async fn apply_here(&self, due: Vec<PurgeTarget>) -> usize {
-        if due.is_empty() {
-            return 0;
-        }
-        self.with_world(move |world| world.apply(&due)).await.unwrap_or(0)
     }
 
     fn advance(&self, number: u64, last: LogRecord, ignored: Vec<u64>) {
@@ -387,7 +374,7 @@ impl Fleet {
     /// The level can be used: everything in the log is applied here.
     async fn catch_up(&self) -> Result<(), EngineFailure> {
         let (level, ledger) = (&self.level, self.level.ledger());
-        let tenants = self.world.get().map(|world| world.tenants()).unwrap_or_default();
+        let tenants = self.world()?.tenants();
         let tags = tenants.iter().map(|tenant| level.seal().tag(tenant));
         let missing: Vec<_> = tags.filter(|tag| ledger.generation(*tag).is_none()).collect();
         if !missing.is_empty() {

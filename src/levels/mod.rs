@@ -14,8 +14,14 @@ pub(crate) use disk::{DiskLevel, Erasure, FileFailure, RecallResult, TenantDisk}
 pub(crate) use disk::{DiskThread, RaisedPurge};
 #[cfg(feature = "fuzz")]
 pub(crate) use seal::SealRing;
+#[cfg(test)]
+pub(crate) use seal::SealedName;
 pub(crate) use seal::{EntryStamp, FleetSeal, OpenedEntry, TenantTag};
 pub(crate) use shared::{
     CallClaim, ClaimWish, EngineFailure, EngineFuture, EngineLink, RedisEngine, SharedLevel, SharedResult,
     TenantShared, script,
+};
+#[cfg(test)]
+pub(crate) use shared::{
+    ClaimHolder, ClaimMode, ClaimState, EngineAnswer, EngineQuestion, EngineWrite, MissedPurges, SharedEngine,
 };

@@ -282,6 +282,8 @@ mod tests {
             unauthorized: 0,
             log_lines_dropped: 0,
             reload_refused: None,
+            shared: None,
+            strangers: Vec::new(),
         }
     }
 

@@ -217,7 +217,7 @@ impl<'a> LevelModel<'a> {
         flight.stage = match flight.stage {
             Stage::Recalling(mut recall) => match poll(&mut recall) {
                 None => Stage::Recalling(recall),
-                Some(RecallResult::Nothing(_)) => Stage::Marked(flight.config.disk.mark()),
+                Some(RecallResult::Nothing(_)) => Stage::Marked(flight.config.disk.mark().unwrap()),
                 Some(RecallResult::Found(opened)) => {
                     let (receipt, now) = (opened.stamp.receipt, now());
                     let decoded = Entry::decode(&opened.bytes, receipt, &id(call), &self.policy, now, 0);

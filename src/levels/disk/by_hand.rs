@@ -40,6 +40,6 @@ impl DiskLevel {
     /// A level in this directory.
     pub(crate) fn for_tests(directory: &Path) -> Arc<Self> {
         let settings = crate::config::DiskSettings::for_tests(directory);
-        Self::new(&settings, &Arc::default(), crate::clock::WallClock::system()).unwrap()
+        Self::new(&settings, &Arc::default(), crate::clock::WallClock::system(), None).unwrap()
     }
 }

@@ -31,7 +31,7 @@ fn part(level: &DiskLevel, tenant: &str) -> Part {
 
 impl Part {
     fn store(&self, number: usize, bytes: usize) {
-        let stamp = EntryStamp { mark: self.disk.mark(), receipt: 1_700_000_000 };
+        let stamp = EntryStamp { mark: self.disk.mark().unwrap(), receipt: 1_700_000_000 };
         self.disk.store(&call(number), 0, stamp, i64::MAX, vec![0x2a; bytes]);
     }
 
@@ -137,7 +137,7 @@ async fn at_most_64_files_are_open_and_idle_ones_give_way() {
 async fn what_is_of_no_use_any_more_is_erased_by_a_sweep() {
     let directory = tempfile::tempdir().unwrap();
     let mut part = part(&level(directory.path()), "alpha");
-    let stamp = EntryStamp { mark: part.disk.mark(), receipt: 1_700_000_000 };
+    let stamp = EntryStamp { mark: part.disk.mark().unwrap(), receipt: 1_700_000_000 };
     part.disk.store(&call(1), 0, stamp, 1_700_000_100, vec![1; 10]);
     part.store(2, 10);
     part.work();

@@ -17,6 +17,10 @@ mod tenant_shared;
 
 pub(crate) use claim::CallClaim;
 pub(crate) use engine::EngineFuture;
+#[cfg(test)]
+pub(crate) use engine::{
+    ClaimHolder, ClaimMode, ClaimState, EngineAnswer, EngineQuestion, EngineWrite, SharedEngine,
+};
 pub(crate) use failure::EngineFailure;
 pub(crate) use ledger::MissedPurges;
 pub(crate) use level::SharedLevel;

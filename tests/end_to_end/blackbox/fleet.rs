@@ -21,6 +21,12 @@ fn pair(config: &Config, upstream: &Upstream) -> [Gateway; 2] {
     both
 }
 
+fn warm(gateway: &Gateway, calls: &[&str]) {
+    for id in calls {
+        assert_eq!(gateway.get(id).status, 200, "{id}");
+    }
+}
+
 #[test]
 fn what_one_gateway_has_fetched_is_a_hit_on_the_others() {
     let Some(engine) = Engine::start() else { return };
@@ -77,7 +83,7 @@ fn a_purge_at_one_gateway_reaches_all() {
         ("/api/v1/cache", [true, true]),
     ] {
         for gateway in [&one, &other] {
-            ["call_1", "call_2"].map(|id| assert_eq!(gateway.get(id).status, 200));
+            warm(gateway, &["call_1", "call_2"]);
         }
         let before = upstream.count();
         let purged = one.delete(path);
@@ -100,7 +106,7 @@ fn what_the_upstream_no_longer_has_goes_everywhere() {
     let Some(engine) = Engine::start() else { return };
     let upstream = completed();
     let [one, other] = pair(&engine.config(), &upstream);
-    [&one, &other].map(|gateway| assert_eq!(gateway.get("call_1").status, 200));
+    [&one, &other].into_iter().for_each(|gateway| warm(gateway, &["call_1"]));
     upstream.now(|_| reply("404 Not Found", &[], "{\"success\":false}"));
     assert_eq!(one.get_with("call_1", &["Cache-Control: no-cache"]).status, 404);
     eventually("the other one hears of it", || other.get("call_1").status == 404);
@@ -111,7 +117,7 @@ fn without_the_engine_each_gateway_serves_alone_and_owes_its_purges() {
     let Some(mut engine) = Engine::start() else { return };
     let upstream = completed();
     let [one, other] = pair(&engine.config(), &upstream);
-    [&one, &other].map(|gateway| assert_eq!(gateway.get("call_1").status, 200));
+    [&one, &other].into_iter().for_each(|gateway| warm(gateway, &["call_1"]));
     engine.kill();
     eventually("it is noticed", || one.metric("level_up{level=\"shared\"}") == 0.0);
     assert_eq!(one.get("call_2").story(), MISS);
@@ -125,7 +131,7 @@ fn without_the_engine_each_gateway_serves_alone_and_owes_its_purges() {
     let problems = one.admin("/api/v1/stats").json()["problems"].to_string();
     assert!(problems.contains("shared-level-down"), "{problems}");
     engine.restart();
-    [&one, &other].map(|gateway| gateway.wait_for_fleet(2));
+    [&one, &other].into_iter().for_each(|gateway| gateway.wait_for_fleet(2));
     eventually("the purge is announced", || one.metric("fleet_owed_purges") == 0.0);
     assert_eq!(one.delete("/api/v1/cache/alpha/call_1").status, 200);
 }
@@ -135,14 +141,14 @@ fn a_log_that_was_lost_makes_everything_older_unreachable() {
     let Some(engine) = Engine::start() else { return };
     let upstream = completed();
     let [one, other] = pair(&engine.config(), &upstream);
-    [&one, &other].map(|gateway| assert_eq!(gateway.get("call_1").status, 200));
+    [&one, &other].into_iter().for_each(|gateway| warm(gateway, &["call_1"]));
     one.wait_for_shared(1);
     engine.command(&["FLUSHALL"]);
     let before = upstream.count();
     for gateway in [&one, &other] {
         eventually("its memory is emptied", || gateway.metric("cache_entries{tenant=\"alpha\"}") == 0.0);
     }
-    [&one, &other].map(|gateway| gateway.wait_for_fleet(2));
+    [&one, &other].into_iter().for_each(|gateway| gateway.wait_for_fleet(2));
     assert_eq!(one.get("call_1").story(), MISS);
     assert_eq!(upstream.count(), before + 1);
     assert_eq!(one.delete("/api/v1/cache/alpha/call_1").status, 200);
@@ -155,8 +161,8 @@ fn a_gateway_that_was_away_erases_what_was_purged_meanwhile_before_it_uses_its_d
     let one = engine.config().start(&upstream);
     let with_disk = disk.config().with("shared", engine.section().as_str());
     let away = with_disk.clone().start(&upstream);
-    [&one, &away].map(|gateway| gateway.wait_for_fleet(2));
-    ["call_1", "call_2"].map(|id| assert_eq!(away.get(id).status, 200));
+    [&one, &away].into_iter().for_each(|gateway| gateway.wait_for_fleet(2));
+    warm(&away, &["call_1", "call_2"]);
     away.wait_for_written(2);
     away.stop();
     eventually("it has left", || one.metric("fleet_gateways") == 1.0);
@@ -219,7 +225,7 @@ fn the_engine_sees_neither_calls_nor_names_nor_keys() {
         assert!(key.starts_with("cg1:"), "{key}");
         all += &engine.command(&["DUMP", key]);
         let is_hash = engine.command(&["TYPE", key]) == "hash\n";
-        all += &engine.command(if is_hash { &["HGETALL", key] } else { &["GET", key] });
+        all += &engine.command(&[if is_hash { "HGETALL" } else { "GET" }, key]);
     }
     for secret in ["canary", "alpha", "upstream-key", TOKENS[0], "completed"] {
         assert!(!all.contains(secret), "{secret}");
@@ -235,7 +241,7 @@ fn gateways_with_other_keys_share_nothing_and_are_named() {
     let one = engine.config().start(&upstream);
     let key = "upstream_key = { value = \"another-upstream-key\" }";
     let other = engine.config().tenant(0, key).start(&upstream);
-    [&one, &other].map(|gateway| gateway.wait_for_fleet(2));
+    [&one, &other].into_iter().for_each(|gateway| gateway.wait_for_fleet(2));
     assert_eq!(one.get("call_1").status, 200);
     one.wait_for_shared(1);
     assert_eq!(other.get("call_1").story(), MISS);
@@ -244,6 +250,27 @@ fn gateways_with_other_keys_share_nothing_and_are_named() {
     assert!(stats["problems"].to_string().contains("fleet-keys-differ"));
     assert_eq!(one.delete("/api/v1/cache/alpha/call_1").json()["gateways"]["done"], 2);
     assert_eq!(other.get("call_1").story(), MISS, "a purge reaches it all the same");
+}
+
+/// A stopped engine keeps its connections, and answers nothing.
+#[test]
+fn an_engine_that_stands_still_costs_a_timeout_and_then_nothing() {
+    let Some(engine) = Engine::start() else { return };
+    let upstream = completed();
+    let gateway = engine.config_with("").start(&upstream);
+    gateway.wait_for_fleet(1);
+    engine.signal("STOP");
+    eventually("it is noticed", || {
+        assert_eq!(gateway.get("call_1").status, 200);
+        assert_eq!(gateway.delete("/api/v1/cache/alpha/call_1").status, 503);
+        gateway.metric("level_up{level=\"shared\"}") == 0.0
+    });
+    let down = gateway.asked_fleet("down");
+    assert_eq!(gateway.get("call_2").story(), MISS);
+    assert_eq!(gateway.asked_fleet("down"), down + 1.0);
+    engine.signal("CONT");
+    gateway.wait_for_fleet(1);
+    assert_eq!(gateway.delete("/api/v1/cache/alpha/call_1").status, 200);
 }
 
 #[test]

@@ -1,0 +1,307 @@
+//! An engine in memory, as the scripts have it, with faults.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use super::fleet::yields;
+use crate::clock::{self, Instant};
+use crate::domain::{Epoch, Mark};
+use crate::fleet::{BeatReply, BeatRequest, FleetLog, LogRecord, LogView};
+use crate::levels::{
+    ClaimHolder, ClaimMode, ClaimState, EngineAnswer, EngineFailure, EngineFuture, EngineQuestion,
+    EngineWrite, SealedName, SharedEngine, TenantTag,
+};
+
+/// The records that the log keeps: few, so that it is trimmed.
+const KEPT: u64 = 5;
+/// The records in one reply: few, so that there are pages.
+const PAGE: u64 = 2;
+
+#[derive(Clone, Default)]
+struct EngineState {
+    head: Option<Head>,
+    log: BTreeMap<u64, LogRecord>,
+    floors: BTreeMap<TenantTag, u64>,
+    generations: HashMap<TenantTag, [u8; 16]>,
+    members: BTreeMap<String, Vec<u8>>,
+    entries: HashMap<[u8; 32], Vec<u8>>,
+    claims: HashMap<[u8; 32], u128>,
+}
+
+#[derive(Clone)]
+struct Head {
+    epoch: Epoch,
+    last: u64,
+    trimmed: u64,
+    floors: usize,
+    generations: usize,
+    version: u64,
+}
+
+/// The engine.
+pub(super) struct ModelEngine {
+    state: Mutex<EngineState>,
+    /// What a replica has that lags.
+    replica: Mutex<EngineState>,
+    fails_until: Mutex<Option<Instant>>,
+}
+
+impl ModelEngine {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), replica: Mutex::default(), fails_until: Mutex::default() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, EngineState> {
+        self.state.lock().unwrap()
+    }
+
+    /// Everything is flushed.
+    pub(super) fn empty(&self) {
+        *self.lock() = EngineState::default();
+    }
+
+    /// A replica that lags takes over; and from now on another one follows.
+    pub(super) fn set_back(&self) {
+        let mut replica = self.replica.lock().unwrap();
+        let mut state = self.lock();
+        std::mem::swap(&mut *state, &mut *replica);
+        *replica = state.clone();
+    }
+
+    /// A part of what it holds is evicted.
+    pub(super) fn evict(&self) {
+        let mut state = self.lock();
+        match fastrand::u8(..5) {
+            0 => state.log.clear(),
+            1 => state.floors.clear(),
+            2 => state.generations.clear(),
+            3 => state.members.clear(),
+            _ => state.head = None,
+        }
+    }
+
+    /// Somebody without the fleet's key writes: a record, a statement, or an entry in another's place.
+    pub(super) fn forge(&self) {
+        let mut state = self.lock();
+        match fastrand::u8(..3) {
+            0 => {
+                let record = LogRecord { tag: TenantTag::ALL, sealed: vec![7; 60] };
+                if let Some(head) = &mut state.head {
+                    head.last += 1;
+                    let last = head.last;
+                    state.log.insert(last, record);
+                }
+            }
+            1 => {
+                let old = state.members.values().next().cloned();
+                if let (Some(old), Some(name)) = (old, state.members.keys().last().cloned()) {
+                    state.members.insert(name, old);
+                }
+            }
+            _ => {
+                let other = state.entries.values().next().cloned();
+                if let (Some(other), Some(name)) = (other, state.entries.keys().last().copied()) {
+                    state.entries.insert(name, other);
+                }
+            }
+        }
+    }
+
+    /// Nothing is answered for a while.
+    pub(super) fn fail_for(&self, time: Duration) {
+        *self.fails_until.lock().unwrap() = Some(clock::now() + time);
+    }
+
+    /// Does something at some moment, and answers at some later one; or fails, before or after.
+    fn execute<'a, T: Send + 'a>(
+        &'a self,
+        work: impl FnOnce(&mut EngineState) -> T + Send + 'a,
+    ) -> EngineFuture<'a, T> {
+        Box::pin(async move {
+            yields().await;
+            let is_failing = self.fails_until.lock().unwrap().is_some_and(|until| clock::now() < until);
+            if is_failing || fastrand::u8(..40) == 0 {
+                return Err(EngineFailure::Unreachable);
+            }
+            // Some writes arrive late.
+            if fastrand::u8(..30) == 0 {
+                tokio::time::sleep(Duration::from_millis(fastrand::u64(..900))).await;
+            }
+            let done = {
+                let mut state = self.lock();
+                let done = work(&mut state);
+                if fastrand::u8(..4) == 0 {
+                    *self.replica.lock().unwrap() = state.clone();
+                }
+                done
+            };
+            yields().await;
+            if fastrand::u8(..60) == 0 {
+                return Err(EngineFailure::Timeout);
+            }
+            Ok(done)
+        })
+    }
+}
+
+fn mark_of(sealed: &[u8]) -> Option<Mark> {
+    Some(Mark::from_bytes(sealed.get(16..40)?.try_into().ok()?))
+}
+
+impl SharedEngine for ModelEngine {
+    fn connect(&self) -> EngineFuture<'_, ()> {
+        self.execute(|_| ())
+    }
+
+    fn ask(&self, question: EngineQuestion) -> EngineFuture<'_, EngineAnswer> {
+        self.execute(move |state| {
+            let first = question.names[0].0;
+            let mut found = question.names.iter().enumerate();
+            let found = found.find_map(|(place, name)| Some((place, state.entries.get(&name.0)?.clone())));
+            let claims = match question.claim {
+                ClaimMode::Never => false,
+                ClaimMode::IfMissing => !state.entries.contains_key(&first),
+                ClaimMode::Always => true,
+            };
+            let claim = match (claims, state.claims.contains_key(&first)) {
+                (false, _) => ClaimState::Unclaimed,
+                (true, true) => ClaimState::Held,
+                (true, false) => {
+                    state.claims.insert(first, question.holder.0);
+                    ClaimState::Won
+                }
+            };
+            EngineAnswer { found, claim }
+        })
+    }
+
+    fn put(&self, write: EngineWrite) -> EngineFuture<'_, bool> {
+        self.execute(move |state| {
+            let there = state.entries.get(&write.name.0).and_then(|there| mark_of(there));
+            let keeps = match (there, mark_of(&write.sealed)) {
+                (Some(there), Some(new)) if there.epoch == new.epoch => there.record > new.record,
+                (Some(there), Some(new)) => there.epoch.number > new.epoch.number,
+                _ => false,
+            };
+            if !keeps {
+                state.entries.insert(write.name.0, write.sealed);
+            }
+            if write.claim.is_some_and(|holder| state.claims.get(&write.name.0) == Some(&holder.0)) {
+                state.claims.remove(&write.name.0);
+            }
+            !keeps
+        })
+    }
+
+    fn release(&self, name: SealedName, holder: ClaimHolder) -> EngineFuture<'_, ()> {
+        self.execute(move |state| {
+            if state.claims.get(&name.0) == Some(&holder.0) {
+                state.claims.remove(&name.0);
+            }
+        })
+    }
+}
+
+impl FleetLog for ModelEngine {
+    fn beat(&self, request: BeatRequest) -> EngineFuture<'_, BeatReply> {
+        self.execute(move |state| {
+            state.members.insert(request.name, request.statement);
+            let members = state.members.clone().into_iter().collect();
+            let Some(head) = state.head.clone() else {
+                return BeatReply { members, ..BeatReply::default() };
+            };
+            let mut is_whole = state.log.len() as u64 == head.last - head.trimmed
+                && state.floors.len() == head.floors
+                && state.generations.len() == head.generations;
+            let first = request.position.max(head.trimmed) + 1;
+            let mut records = Vec::new();
+            for number in first..=head.last.min(first + PAGE - 1) {
+                match state.log.get(&number) {
+                    Some(record) => records.push(record.clone()),
+                    None => {
+                        is_whole = false;
+                        break;
+                    }
+                }
+            }
+            let (knows_floors, knows_generations) =
+                (request.trimmed == Some(head.trimmed), request.version == Some(head.version));
+            let log = LogView {
+                epoch: head.epoch,
+                last: head.last,
+                trimmed: head.trimmed,
+                version: head.version,
+                is_whole,
+                own: state.log.get(&request.position).cloned(),
+                records,
+                floors: if knows_floors { Vec::new() } else { state.floors.clone().into_iter().collect() },
+                generations: if knows_generations { HashMap::new() } else { state.generations.clone() },
+            };
+            BeatReply { members, log: Some(log), ..BeatReply::default() }
+        })
+    }
+
+    fn announce(
+        &self,
+        epoch: Epoch,
+        record: LogRecord,
+        generation: Option<[u8; 16]>,
+    ) -> EngineFuture<'_, Option<u64>> {
+        self.execute(move |state| {
+            let EngineState { head, log, floors, generations, .. } = state;
+            let head = head.as_mut().filter(|head| head.epoch == epoch)?;
+            head.last += 1;
+            let tag = record.tag;
+            log.insert(head.last, record);
+            while head.last - head.trimmed > KEPT {
+                head.trimmed += 1;
+                if let Some(trimmed) = log.remove(&head.trimmed) {
+                    floors.insert(trimmed.tag, head.trimmed);
+                }
+            }
+            head.floors = floors.len();
+            if let Some(generation) = generation {
+                generations.insert(tag, generation);
+                head.generations = generations.len();
+                head.version += 1;
+            }
+            Some(head.last)
+        })
+    }
+
+    fn begin(&self, seen: Option<Epoch>, epoch: Epoch, generation: [u8; 16]) -> EngineFuture<'_, bool> {
+        self.execute(move |state| {
+            if state.head.as_ref().map(|head| head.epoch) != seen {
+                return false;
+            }
+            state.log.clear();
+            state.floors.clear();
+            state.generations = HashMap::from([(TenantTag::ALL, generation)]);
+            let version = u64::from(fastrand::u32(..));
+            state.head = Some(Head { epoch, last: 0, trimmed: 0, floors: 0, generations: 1, version });
+            true
+        })
+    }
+
+    fn add_generations(&self, generations: Vec<(TenantTag, [u8; 16])>) -> EngineFuture<'_, ()> {
+        self.execute(move |state| {
+            let Some(head) = &mut state.head else { return };
+            for (tag, generation) in generations {
+                state.generations.entry(tag).or_insert(generation);
+            }
+            head.generations = state.generations.len();
+            head.version += 1;
+        })
+    }
+
+    fn state(&self, name: String, statement: Vec<u8>) -> EngineFuture<'_, ()> {
+        self.execute(move |state| drop(state.members.insert(name, statement)))
+    }
+
+    fn remove(&self, name: String) -> EngineFuture<'_, ()> {
+        self.execute(move |state| drop(state.members.remove(&name)))
+    }
+
+    fn disconnect(&self) {}
+}
