@@ -9,7 +9,7 @@ use tokio::sync::{oneshot, watch};
 use super::log::{BeatReply, BeatRequest, FleetLog, LogRecord, LogView, PAGE};
 use super::members::{Members, PurgeReach, ShownMember};
 use super::reading::{LogPosition, LogReading, read};
-use super::statement::{IgnoredRecords, MemberStatement, record, target};
+use super::statement::{AppliedRecord, IgnoredRecords, MemberStatement, record, target};
 use super::world::FleetWorld;
 use crate::clock;
 use crate::domain::{Epoch, Mark, PurgeTarget, hex};
@@ -193,12 +193,15 @@ impl Fleet {
         let mut state = self.lock();
         state.keys = keys;
         state.beat += 1;
-        let applied =
-            state.position.as_ref().map(|position| Mark { epoch: position.epoch, record: position.number });
+        let position = state.position.as_ref();
+        let applied = position.map(|LogPosition { epoch, number, record }| {
+            let chain = record.as_ref().map(|record| record.chain);
+            AppliedRecord::new(Mark { epoch: *epoch, record: *number }, chain)
+        });
         let statement = MemberStatement {
             version: VERSION.to_owned(),
             beat: state.beat,
-            applied: applied.map(Into::into),
+            applied,
             ignored: state.ignored.newest.clone(),
             doubtful: state.ignored.doubtful,
             keys: state.keys.clone(),
@@ -208,7 +211,7 @@ impl Fleet {
             name: self.name.clone(),
             // Without randomness there is no salt.
             statement: statement.seal(self.level.seal(), &self.name).ok_or(EngineFailure::Protocol)?,
-            position: applied.map_or(0, |applied| applied.record),
+            position: position.map_or(0, |position| position.number),
             trimmed: state.trimmed,
             version: state.version,
         })
@@ -237,7 +240,7 @@ impl Fleet {
                 };
                 // In another epoch by now: it is announced there.
                 let Some(number) = self.log.announce(epoch, record, generation).await? else { return Ok(()) };
-                ledger.announced(&purge, Mark { epoch, record: number });
+                ledger.announced(&purge, number);
             }
         }
     }
@@ -256,7 +259,6 @@ impl Fleet {
 
     async fn begin(&self, seen: Option<Epoch>, number: u64) -> Result<(), EngineFailure> {
         self.level.ledger().set_caught_up(false);
-        self.empty().await?;
         let epoch = Epoch { number, random: fastrand::u64(..) };
         // If another gateway was first, the next heartbeat tells of its epoch.
         if self.log.begin(seen, epoch, new_generation()).await? {
@@ -264,6 +266,8 @@ impl Fleet {
                 epoch = number,
                 "fleet: there was no log of purges, or not the one known here: all that is older is unreachable"
             );
+            // After the beginning: a purge that was announced in the last epoch until then counts as applied here.
+            self.empty().await?;
             self.enter(epoch, 0, 0);
         }
         Ok(())
@@ -333,7 +337,7 @@ impl Fleet {
         for (number, record) in (first..).zip(&log.records) {
             let target = target(self.level.seal(), log.epoch, record);
             // From here on, nothing older is taken from the shared level.
-            ledger.note(number, target.clone());
+            ledger.note(number, record.chain, target.clone());
             match target {
                 Some(target) if number > emptied_at => due.push(target),
                 Some(_) => {}
@@ -414,15 +418,10 @@ impl Fleet {
         }
     }
 
+    /// A purge that is announced was applied here, since its record was read.
     fn reach(&self, purge: Option<Mark>) -> PurgeReach {
-        let own = self.level.ledger().position();
-        let has_applied = purge.is_some_and(|purge| {
-            own.is_some_and(|own| {
-                own.epoch.number > purge.epoch.number
-                    || (own.epoch == purge.epoch && own.record >= purge.record)
-            })
-        });
-        self.lock().members.reach(purge, &self.name, has_applied)
+        let ledger = self.level.ledger();
+        self.lock().members.reach(purge, &self.name, purge.is_some(), |record| ledger.chain(record))
     }
 
     /// Ends the membership of a gateway that won't come back; `false` if there is none of this name.

@@ -62,6 +62,15 @@ pub(crate) struct LogView {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogRecord {
     pub(crate) tag: TenantTag,
+    /// A digest of all records of the epoch up to this one: who has the same has the same history.
+    pub(crate) chain: [u8; 8],
+    pub(crate) sealed: Vec<u8>,
+}
+
+/// A purge to be appended.
+#[derive(Debug, Clone)]
+pub(crate) struct SealedPurge {
+    pub(crate) tag: TenantTag,
     pub(crate) sealed: Vec<u8>,
 }
 
@@ -74,7 +83,7 @@ pub(crate) trait FleetLog: Send + Sync {
     fn announce(
         &self,
         epoch: Epoch,
-        record: LogRecord,
+        record: SealedPurge,
         generation: Option<[u8; 16]>,
     ) -> EngineFuture<'_, Option<u64>>;
 

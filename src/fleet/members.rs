@@ -157,7 +157,13 @@ impl Members {
 
     /// How far a purge has come; `None` is one that could not be announced. `own` is whether this gateway has applied
     /// it.
-    pub(super) fn reach(&self, purge: Option<Mark>, own: &str, has_applied: bool) -> PurgeReach {
+    pub(super) fn reach(
+        &self,
+        purge: Option<Mark>,
+        own: &str,
+        has_applied: bool,
+        chain: impl Fn(u64) -> Option<[u8; 8]>,
+    ) -> PurgeReach {
         let mut reach = PurgeReach { told: 1, ..PurgeReach::default() };
         match has_applied {
             true => reach.done += 1,
@@ -169,7 +175,7 @@ impl Members {
                 continue;
             }
             reach.told += 1;
-            match purge.is_some_and(|purge| statement.has_applied(purge)) {
+            match purge.is_some_and(|purge| statement.has_applied(purge, &chain)) {
                 true => reach.done += 1,
                 false => reach.missing.push(name.clone()),
             }
@@ -209,6 +215,7 @@ mod tests {
     use crate::clock;
     use crate::config::LevelKey;
     use crate::domain::Epoch;
+    use crate::fleet::statement::AppliedRecord;
 
     fn seal(key: &str) -> FleetSeal {
         FleetSeal::new(&LevelKey::for_tests(key), "cg1").unwrap()
@@ -222,13 +229,17 @@ mod tests {
         let statement = MemberStatement {
             version: "1".into(),
             beat,
-            applied: Some(mark(record).into()),
+            applied: Some(AppliedRecord::new(mark(record), Some([record as u8; 8]))),
             ignored: Vec::new(),
             doubtful: 0,
             keys: "k".into(),
             has_left,
         };
         (name.into(), statement.seal(&seal(key), name).unwrap())
+    }
+
+    fn reach(members: &Members, record: u64) -> PurgeReach {
+        members.reach(Some(mark(record)), "a", true, |record| Some([record as u8; 8]))
     }
 
     /// Heartbeats every half second, with these statements of B.
@@ -245,15 +256,12 @@ mod tests {
     async fn a_gateway_that_says_nothing_new_for_ten_unbroken_seconds_is_silent() {
         let (mut members, still) = (Members::default(), says("b", "key", 1, 3, false));
         let now = heard(&mut members, clock::now(), &vec![still.clone(); 20]);
-        assert_eq!(
-            members.reach(Some(mark(3)), "a", true),
-            PurgeReach { told: 2, done: 2, ..PurgeReach::default() }
-        );
+        assert_eq!(reach(&members, 3), PurgeReach { told: 2, done: 2, ..PurgeReach::default() });
         let now = heard(&mut members, now, &[still.clone()]);
-        let silent = members.reach(Some(mark(9)), "a", true);
+        let silent = reach(&members, 9);
         assert_eq!((silent.told, &silent.silent[..], members.count()), (1, &["b".to_owned()][..], 1));
         heard(&mut members, now, &[says("b", "key", 2, 9, false)]);
-        assert_eq!(members.reach(Some(mark(9)), "a", true).done, 2);
+        assert_eq!(reach(&members, 9).done, 2);
     }
 
     #[tokio::test]
@@ -261,7 +269,7 @@ mod tests {
         let (mut members, still) = (Members::default(), says("b", "key", 1, 3, false));
         let now = heard(&mut members, clock::now(), &vec![still.clone(); 19]);
         heard(&mut members, now + Duration::from_secs(11), &[still]);
-        assert_eq!(members.reach(Some(mark(9)), "a", true).missing, ["b"]);
+        assert_eq!(reach(&members, 9).missing, ["b"]);
     }
 
     #[tokio::test]
@@ -269,11 +277,11 @@ mod tests {
         let mut members = Members::default();
         let now = heard(&mut members, clock::now(), &[says("b", "key", 5, 3, false)]);
         let now = heard(&mut members, now, &[says("b", "other", 6, 9, false), says("b", "key", 4, 9, false)]);
-        assert_eq!(members.reach(Some(mark(9)), "a", true).missing, ["b"]);
+        assert_eq!(reach(&members, 9).missing, ["b"]);
         let (other, forged) = says("c", "key", 9, 9, false);
         drop(other);
         heard(&mut members, now, &[("b".into(), forged), says("d", "other", 1, 9, false)]);
-        assert_eq!(members.reach(Some(mark(9)), "a", true).missing, ["b"], "D is of another fleet");
+        assert_eq!(reach(&members, 9).missing, ["b"], "D is of another fleet");
         let shown = members.show("k", now);
         assert!(shown.iter().any(|member| member.name == "d" && !member.same_fleet_key));
     }
@@ -283,10 +291,10 @@ mod tests {
         let mut members = Members::default();
         let now = heard(&mut members, clock::now(), &[says("b", "key", 5, 3, false)]);
         members.observe(Vec::new(), "a", &seal("key"), now + Duration::from_millis(500));
-        assert_eq!(members.reach(Some(mark(9)), "a", true).missing, ["b"]);
+        assert_eq!(reach(&members, 9).missing, ["b"]);
         let left = says("b", "key", 6, 3, true);
         let now = heard(&mut members, now, &[left.clone()]);
-        assert_eq!((members.reach(Some(mark(9)), "a", true).told, members.count()), (1, 1));
+        assert_eq!((reach(&members, 9).told, members.count()), (1, 1));
         let mut now = now;
         let mut removed = Vec::new();
         for _ in 0..130 {

@@ -13,7 +13,7 @@ mod world;
 
 pub(crate) use heartbeat::Fleet;
 #[cfg(test)]
-pub(crate) use log::{BeatReply, BeatRequest, FleetLog, LogRecord, LogView};
+pub(crate) use log::{BeatReply, BeatRequest, FleetLog, LogRecord, LogView, SealedPurge};
 pub(crate) use members::{PurgeReach, ShownMember};
 pub(crate) use redis_log::RedisLog;
 pub(crate) use world::{FleetWorld, WorldFuture};

@@ -50,7 +50,8 @@ pub(super) fn read(position: Option<&LogPosition>, log: Option<&LogView>) -> Log
     if position.number < log.trimmed {
         return LogReading::SkipTrimmed;
     }
-    let is_same = position.number == log.trimmed || position.record.is_none() || log.own == position.record;
+    // Below the newest trimmed record, a record that isn't known can't be compared: the log went back.
+    let is_same = position.number == log.trimmed || (position.record.is_some() && log.own == position.record);
     if is_same { LogReading::Continue } else { lost }
 }
 
@@ -64,7 +65,7 @@ mod tests {
     const EPOCH: Epoch = Epoch { number: 4, random: 7 };
 
     fn record(byte: u8) -> LogRecord {
-        LogRecord { tag: TenantTag([byte; 16]), sealed: vec![byte] }
+        LogRecord { tag: TenantTag([byte; 16]), chain: [byte; 8], sealed: vec![byte] }
     }
 
     fn log(epoch: Epoch, trimmed: u64, last: u64, own: Option<LogRecord>) -> LogView {
@@ -110,6 +111,8 @@ mod tests {
         assert_eq!(reading(&at(5), &log(EPOCH, 0, 4, None)), lost, "it went back");
         assert_eq!(reading(&at(5), &log(EPOCH, 0, 5, Some(record(6)))), lost, "it went back and forth");
         assert_eq!(reading(&at(5), &log(EPOCH, 0, 9, None)), lost, "the record is missing, not trimmed");
+        let joined = LogPosition { record: None, ..at(5) };
+        assert_eq!(reading(&joined, &log(EPOCH, 4, 9, Some(record(5)))), lost, "what was trimmed is back");
         let parts = LogView { is_whole: false, ..log(EPOCH, 0, 9, Some(record(5))) };
         assert_eq!(reading(&at(5), &parts), lost);
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use redis::Script;
 
-use super::log::{BeatReply, BeatRequest, FleetLog, KEPT_RECORDS, LogRecord, LogView, PAGE};
+use super::log::{BeatReply, BeatRequest, FleetLog, KEPT_RECORDS, LogRecord, LogView, PAGE, SealedPurge};
 use crate::domain::{Epoch, hex};
 use crate::levels::{EngineFailure, EngineFuture, EngineLink, RedisEngine, TenantTag, script};
 
@@ -18,9 +18,6 @@ static ADD: LazyLock<Script> = LazyLock::new(|| script(include_str!("scripts/add
 
 /// How long the engine may take for an answer: longer than lookups wait, since a page of the log is larger than a call.
 const ANSWER: Duration = Duration::from_secs(2);
-
-/// A tag in hexadecimal digits.
-const TAG_DIGITS: usize = 32;
 
 /// The reply of the script, field by field.
 type BeatFields = (
@@ -83,7 +80,7 @@ impl FleetLog for RedisLog {
     fn announce(
         &self,
         epoch: Epoch,
-        record: LogRecord,
+        record: SealedPurge,
         generation: Option<[u8; 16]>,
     ) -> EngineFuture<'_, Option<u64>> {
         Box::pin(async move {
@@ -183,17 +180,22 @@ fn reply(fields: BeatFields) -> Option<BeatReply> {
 }
 
 fn parse_record(bytes: &[u8]) -> Option<LogRecord> {
-    let (tag, sealed) = bytes.split_at_checked(TAG_DIGITS)?;
-    Some(LogRecord { tag: parse_tag(tag)?, sealed: sealed.to_vec() })
+    let (tag, rest) = bytes.split_at_checked(2 * 16)?;
+    let (chain, sealed) = rest.split_at_checked(2 * 8)?;
+    Some(LogRecord { tag: parse_tag(tag)?, chain: parse_hex(chain)?, sealed: sealed.to_vec() })
 }
 
 fn parse_tag(digits: &[u8]) -> Option<TenantTag> {
-    if digits.len() != TAG_DIGITS {
+    parse_hex(digits).map(TenantTag)
+}
+
+fn parse_hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+    if digits.len() != 2 * N {
         return None;
     }
-    let mut tag = [0; 16];
-    for (place, pair) in tag.iter_mut().zip(digits.chunks_exact(2)) {
+    let mut bytes = [0; N];
+    for (place, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
         *place = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
     }
-    Some(TenantTag(tag))
+    Some(bytes)
 }

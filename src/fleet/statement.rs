@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::log::LogRecord;
+use super::log::{LogRecord, SealedPurge};
 use crate::domain::{Epoch, Mark, PurgeTarget};
 use crate::levels::{FleetSeal, TenantTag};
 
@@ -34,11 +34,14 @@ pub(super) struct AppliedRecord {
     epoch: u64,
     random: u64,
     record: u64,
+    /// Of that record; `None` if the gateway came later.
+    chain: Option<[u8; 8]>,
 }
 
-impl From<Mark> for AppliedRecord {
-    fn from(Mark { epoch: Epoch { number, random }, record }: Mark) -> Self {
-        Self { epoch: number, random, record }
+impl AppliedRecord {
+    pub(super) const fn new(position: Mark, chain: Option<[u8; 8]>) -> Self {
+        let Mark { epoch: Epoch { number, random }, record } = position;
+        Self { epoch: number, random, record, chain }
     }
 }
 
@@ -53,8 +56,9 @@ impl MemberStatement {
         serde_json::from_slice(&seal.open(name.as_bytes(), sealed)?).ok()
     }
 
-    /// Whether the gateway has applied a purge. One that is in a later epoch has emptied everything.
-    pub(super) fn has_applied(&self, purge: Mark) -> bool {
+    /// Whether the gateway has applied a purge. One that is in a later epoch has emptied everything. `chain` is what
+    /// this gateway has read at a position: a log that went back and on has other records with the same numbers.
+    pub(super) fn has_applied(&self, purge: Mark, chain: impl Fn(u64) -> Option<[u8; 8]>) -> bool {
         let Some(applied) = self.applied else { return false };
         if applied.epoch > purge.epoch.number {
             return true;
@@ -62,6 +66,8 @@ impl MemberStatement {
         let is_same_epoch = applied.epoch == purge.epoch.number && applied.random == purge.epoch.random;
         is_same_epoch
             && applied.record >= purge.record
+            && applied.chain.is_some()
+            && applied.chain == chain(applied.record)
             && purge.record > self.doubtful
             && !self.ignored.contains(&purge.record)
     }
@@ -84,9 +90,9 @@ impl IgnoredRecords {
 }
 
 /// The record of a purge in an epoch.
-pub(super) fn record(seal: &FleetSeal, epoch: Epoch, target: &PurgeTarget) -> Option<LogRecord> {
+pub(super) fn record(seal: &FleetSeal, epoch: Epoch, target: &PurgeTarget) -> Option<SealedPurge> {
     let tag = target.tenant().map_or(TenantTag::ALL, |tenant| seal.tag(tenant));
-    Some(LogRecord { tag, sealed: seal.seal(&context(epoch, tag), target.to_text().as_bytes())? })
+    Some(SealedPurge { tag, sealed: seal.seal(&context(epoch, tag), target.to_text().as_bytes())? })
 }
 
 /// What a record purges; `None` if no gateway of this fleet announced it in this epoch.
@@ -114,7 +120,7 @@ mod tests {
         MemberStatement {
             version: "1".into(),
             beat: 3,
-            applied: Some(Mark { epoch: EPOCH, record }.into()),
+            applied: Some(AppliedRecord::new(Mark { epoch: EPOCH, record }, Some([record as u8; 8]))),
             ignored: vec![7],
             doubtful: 4,
             keys: String::new(),
@@ -142,11 +148,13 @@ mod tests {
             (purge(1, 90), true),
             (purge(3, 1), false),
         ] {
-            assert_eq!(applied.has_applied(mark), is_applied, "{mark:?}");
+            assert_eq!(applied.has_applied(mark, |record| Some([record as u8; 8])), is_applied, "{mark:?}");
         }
+        assert!(!applied.has_applied(purge(2, 9), |_| Some([1; 8])), "another history");
+        assert!(!applied.has_applied(purge(2, 9), |_| None), "one that was not read here yet");
         let forked = Mark { epoch: Epoch { number: 2, random: 8 }, record: 1 };
-        assert!(!applied.has_applied(forked));
-        assert!(!MemberStatement { applied: None, ..applied }.has_applied(purge(2, 9)));
+        assert!(!applied.has_applied(forked, |_| Some([9; 8])));
+        assert!(!MemberStatement { applied: None, ..applied }.has_applied(purge(2, 9), |_| Some([9; 8])));
     }
 
     #[test]
@@ -160,7 +168,8 @@ mod tests {
 
     #[test]
     fn a_record_is_opened_in_its_own_epoch_alone() {
-        let record = record(&seal(), EPOCH, &PurgeTarget::All).unwrap();
+        let SealedPurge { tag, sealed } = record(&seal(), EPOCH, &PurgeTarget::All).unwrap();
+        let record = LogRecord { tag, chain: [0; 8], sealed };
         assert_eq!(target(&seal(), EPOCH, &record), Some(PurgeTarget::All));
         assert_eq!(target(&seal(), Epoch { number: 3, random: 9 }, &record), None);
         let moved = LogRecord { tag: TenantTag([1; 16]), ..record };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::fleet::yields;
 use crate::clock::{self, Instant};
 use crate::domain::{Epoch, Mark};
-use crate::fleet::{BeatReply, BeatRequest, FleetLog, LogRecord, LogView};
+use crate::fleet::{BeatReply, BeatRequest, FleetLog, LogRecord, LogView, SealedPurge};
 use crate::levels::{
     ClaimHolder, ClaimMode, ClaimState, EngineAnswer, EngineFailure, EngineFuture, EngineQuestion,
     EngineWrite, SealedName, SharedEngine, TenantTag,
@@ -37,6 +37,7 @@ struct Head {
     floors: usize,
     generations: usize,
     version: u64,
+    chain: [u8; 8],
 }
 
 /// The engine.
@@ -45,11 +46,18 @@ pub(super) struct ModelEngine {
     /// What a replica has that lags.
     replica: Mutex<EngineState>,
     fails_until: Mutex<Option<Instant>>,
+    /// When members may have been lost with something else.
+    lost_members: Mutex<Option<Instant>>,
 }
 
 impl ModelEngine {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), replica: Mutex::default(), fails_until: Mutex::default() })
+        Arc::new(Self {
+            state: Mutex::default(),
+            replica: Mutex::default(),
+            fails_until: Mutex::default(),
+            lost_members: Mutex::default(),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, EngineState> {
@@ -58,11 +66,13 @@ impl ModelEngine {
 
     /// Everything is flushed.
     pub(super) fn empty(&self) {
+        self.note_loss();
         *self.lock() = EngineState::default();
     }
 
     /// A replica that lags takes over; and from now on another one follows.
     pub(super) fn set_back(&self) {
+        self.note_loss();
         let mut replica = self.replica.lock().unwrap();
         let mut state = self.lock();
         std::mem::swap(&mut *state, &mut *replica);
@@ -71,6 +81,7 @@ impl ModelEngine {
 
     /// A part of what it holds is evicted.
     pub(super) fn evict(&self) {
+        self.note_loss();
         let mut state = self.lock();
         match fastrand::u8(..5) {
             0 => state.log.clear(),
@@ -83,12 +94,15 @@ impl ModelEngine {
 
     /// Somebody without the fleet's key writes: a record, a statement, or an entry in another's place.
     pub(super) fn forge(&self) {
+        self.note_loss();
         let mut state = self.lock();
         match fastrand::u8(..3) {
             0 => {
-                let record = LogRecord { tag: TenantTag::ALL, sealed: vec![7; 60] };
+                let sealed = vec![7; 60];
                 if let Some(head) = &mut state.head {
                     head.last += 1;
+                    head.chain = chained(head.chain, &sealed);
+                    let record = LogRecord { tag: TenantTag::ALL, chain: head.chain, sealed };
                     let last = head.last;
                     state.log.insert(last, record);
                 }
@@ -106,6 +120,15 @@ impl ModelEngine {
                 }
             }
         }
+    }
+
+    fn note_loss(&self) {
+        *self.lost_members.lock().unwrap() = Some(clock::now());
+    }
+
+    /// When members were last lost with something else.
+    pub(super) fn lost_members(&self) -> Option<Instant> {
+        *self.lost_members.lock().unwrap()
     }
 
     /// Nothing is answered for a while.
@@ -143,6 +166,13 @@ impl ModelEngine {
             Ok(done)
         })
     }
+}
+
+fn chained(chain: [u8; 8], sealed: &[u8]) -> [u8; 8] {
+    use std::hash::{Hash, Hasher};
+    let mut hasher = std::collections::hash_map::DefaultHasher::new();
+    (chain, sealed).hash(&mut hasher);
+    hasher.finish().to_be_bytes()
 }
 
 fn mark_of(sealed: &[u8]) -> Option<Mark> {
@@ -245,15 +275,16 @@ impl FleetLog for ModelEngine {
     fn announce(
         &self,
         epoch: Epoch,
-        record: LogRecord,
+        record: SealedPurge,
         generation: Option<[u8; 16]>,
     ) -> EngineFuture<'_, Option<u64>> {
         self.execute(move |state| {
             let EngineState { head, log, floors, generations, .. } = state;
             let head = head.as_mut().filter(|head| head.epoch == epoch)?;
             head.last += 1;
-            let tag = record.tag;
-            log.insert(head.last, record);
+            let SealedPurge { tag, sealed } = record;
+            head.chain = chained(head.chain, &sealed);
+            log.insert(head.last, LogRecord { tag, chain: head.chain, sealed });
             while head.last - head.trimmed > KEPT {
                 head.trimmed += 1;
                 if let Some(trimmed) = log.remove(&head.trimmed) {
@@ -279,7 +310,8 @@ impl FleetLog for ModelEngine {
             state.floors.clear();
             state.generations = HashMap::from([(TenantTag::ALL, generation)]);
             let version = u64::from(fastrand::u32(..));
-            state.head = Some(Head { epoch, last: 0, trimmed: 0, floors: 0, generations: 1, version });
+            state.head =
+                Some(Head { epoch, last: 0, trimmed: 0, floors: 0, generations: 1, version, chain: [0; 8] });
             true
         })
     }

@@ -15,7 +15,7 @@ use futures_util::FutureExt;
 use tokio::task::JoinHandle;
 
 use super::engine::ModelEngine;
-use crate::clock::WallClock;
+use crate::clock::{self, Instant, WallClock};
 use crate::config::{BaseUrl, LevelKey, UpstreamKey};
 use crate::domain::{CallId, Mark, PurgeTarget, TenantName};
 use crate::fleet::{Fleet, FleetWorld, WorldFuture};
@@ -326,6 +326,13 @@ impl Simulation {
         let announced = gateway.fleet.level().ledger().raise(target.clone());
         yields().await;
         gateway.caches.purge(&target);
+        if self.design == Design::AnnouncedOnly {
+            if let Ok(record) = announced.await {
+                self.answered(versions, Vec::new(), record);
+            }
+            return;
+        }
+        let began = clock::now();
         let announced = announced.shared();
         let (told, record) = tokio::sync::oneshot::channel();
         let relay = announced.clone();
@@ -334,17 +341,26 @@ impl Simulation {
                 let _ = told.send(mark);
             }
         });
-        if self.design == Design::AnnouncedOnly {
-            if let Ok(record) = announced.await {
-                self.answered(versions, Vec::new(), record);
-            }
-        } else {
-            let (reach, is_everywhere) = gateway.fleet.await_purge(record).await;
-            if is_everywhere && let Some(Ok(record)) = announced.now_or_never() {
-                self.answered(versions, reach.silent, record);
-            }
+        let (reach, is_everywhere) = gateway.fleet.await_purge(record).await;
+        if is_everywhere && let Some(Ok(record)) = announced.now_or_never() {
+            let mut silent = reach.silent;
+            silent.append(&mut self.unheard_of(&gateway, began));
+            self.answered(versions, silent, record);
         }
         relaying.abort();
+    }
+
+    /// Gateways that the one which purged could not know: their statements were lost with a part of the engine's memory,
+    /// before anybody had read them. They state anew, and apply the purge, with their next heartbeat.
+    fn unheard_of(&self, purging: &ModelGateway, began: Instant) -> Vec<String> {
+        let is_recent = |at: Instant| began.duration_since(at) < Duration::from_secs(4);
+        if !self.engine.lost_members().is_some_and(is_recent) {
+            return Vec::new();
+        }
+        let known: Vec<String> = purging.fleet.members().into_iter().map(|member| member.name).collect();
+        let running = self.gateways.lock().unwrap();
+        let names = running.iter().map(|gateway| gateway.fleet.members()[0].name.clone());
+        names.filter(|name| !known.contains(name)).collect()
     }
 
     fn answered(&self, versions: BTreeMap<usize, u64>, silent: Vec<String>, record: Mark) {

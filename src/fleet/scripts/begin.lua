@@ -9,5 +9,5 @@ if not complete and ARGV[1] ~= '' then return 0 end
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
 redis.call('HSET', KEYS[4], ARGV[5], ARGV[6])
 redis.call('HSET', KEYS[1], 'number', ARGV[3], 'random', ARGV[4], 'last', 0, 'trimmed', 0, 'floors', 0,
-    'version', redis.call('TIME')[1], 'generations', 1)
+    'version', redis.call('TIME')[1], 'generations', 1, 'chain', '')
 return 1

@@ -29,7 +29,7 @@ struct LedgerState {
     /// Whether everything in the log was applied.
     is_caught_up: bool,
     /// The log from its oldest record to the position.
-    records: BTreeMap<u64, PurgeTarget>,
+    records: BTreeMap<u64, LedgerRecord>,
     /// The last purge of everything; 0 for none, here and below.
     everything: u64,
     tenants: HashMap<TenantName, TenantRecords>,
@@ -38,6 +38,15 @@ struct LedgerState {
     pending: HashMap<PurgeTarget, PendingPurge>,
     last_ticket: u64,
     generations: HashMap<TenantTag, [u8; 16]>,
+}
+
+/// A record of the log.
+#[derive(Debug)]
+struct LedgerRecord {
+    /// Of all records up to this one.
+    chain: [u8; 8],
+    /// `None` if it could not be read.
+    target: Option<PurgeTarget>,
 }
 
 /// A tenant's last purges.
@@ -96,8 +105,8 @@ impl LedgerState {
     }
 
     fn forget_record(&mut self, number: u64) {
-        let Some(target) = self.records.remove(&number) else { return };
-        if let PurgeTarget::Call(tenant, id) = target
+        let Some(record) = self.records.remove(&number) else { return };
+        if let Some(PurgeTarget::Call(tenant, id)) = record.target
             && let Some(records) = self.tenants.get_mut(&tenant)
             && records.calls.get(&id) == Some(&number)
         {
@@ -169,7 +178,7 @@ impl PurgeLedger {
     }
 
     /// Begins a purge: from here on nothing older is taken from the shared level. The receiver gets the purge's record
-    /// once the fleet can hear of it.
+    /// once this gateway has read it in the log.
     pub(crate) fn raise(&self, target: PurgeTarget) -> oneshot::Receiver<Mark> {
         let (told, record) = oneshot::channel();
         let mut state = self.lock();
@@ -203,18 +212,14 @@ impl PurgeLedger {
     }
 
     /// Notes the record of a purge that was announced.
-    pub(crate) fn announced(&self, owed: &OwedPurge, record: Mark) {
+    pub(crate) fn announced(&self, owed: &OwedPurge, record: u64) {
         let mut state = self.lock();
         let Some(pending) = state.pending.get_mut(&owed.target) else { return };
         // Purged again meanwhile: the later one is still owed.
         if pending.ticket != owed.ticket {
             return;
         }
-        pending.announced = Some(record.record);
-        for waiting in pending.waiting.drain(..) {
-            // It may have given up.
-            let _ = waiting.send(record);
-        }
+        pending.announced = Some(record);
     }
 
     /// Begins an epoch whose log begins after `trimmed`.
@@ -233,8 +238,14 @@ impl PurgeLedger {
     }
 
     /// Notes the next record of the log; `None` if it could not be read.
-    pub(crate) fn note(&self, number: u64, target: Option<PurgeTarget>) {
+    pub(crate) fn note(&self, number: u64, chain: [u8; 8], target: Option<PurgeTarget>) {
         let mut state = self.lock();
+        for (own, pending) in &mut state.pending {
+            // The log went back, and on with another record.
+            if pending.announced == Some(number) && Some(own) != target.as_ref() {
+                pending.announced = None;
+            }
+        }
         match &target {
             None => {}
             Some(PurgeTarget::All) => state.everything = number,
@@ -245,18 +256,28 @@ impl PurgeLedger {
                 state.tenants.entry(tenant.clone()).or_default().calls.insert(*id, number);
             }
         }
-        if let Some(target) = target {
-            state.records.insert(number, target);
-        }
+        state.records.insert(number, LedgerRecord { chain, target });
+    }
+
+    /// The digest of all records up to this one, if it is known.
+    pub(crate) fn chain(&self, number: u64) -> Option<[u8; 8]> {
+        self.lock().records.get(&number).map(|record| record.chain)
     }
 
     /// Advances the position: everything up to this record was applied.
     pub(crate) fn advance(&self, record: u64) {
         let mut state = self.lock();
-        if let Some(position) = &mut state.position {
-            position.record = position.record.max(record);
-        }
-        state.pending.retain(|_, pending| pending.announced.is_none_or(|number| number > record));
+        let LedgerState { position: Some(position), pending, .. } = &mut *state else { return };
+        position.record = position.record.max(record);
+        let epoch = position.epoch;
+        pending.retain(|_, pending| {
+            let Some(number) = pending.announced.filter(|number| *number <= record) else { return true };
+            for waiting in pending.waiting.drain(..) {
+                // It may have given up.
+                let _ = waiting.send(Mark { epoch, record: number });
+            }
+            false
+        });
     }
 
     /// Notes what the log no longer holds.

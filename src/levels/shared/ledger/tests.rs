@@ -24,7 +24,7 @@ fn ledger(records: &[PurgeTarget]) -> PurgeLedger {
     let ledger = PurgeLedger::default();
     ledger.enter(EPOCH, 0);
     for (number, target) in (1..).zip(records) {
-        ledger.note(number, Some(target.clone()));
+        ledger.note(number, [1; 8], Some(target.clone()));
         ledger.advance(number);
     }
     ledger.set_caught_up(true);
@@ -43,7 +43,7 @@ fn an_entry_is_admitted_if_it_is_not_older_than_any_purge_that_concerns_it() {
     assert!(!admits(&ledger, 2, 3) && admits(&ledger, 2, 4));
     assert!(ledger.admits(&tenant("gamma"), TAG, &call(1), at(0)));
     assert!(!ledger.admits(&tenant("beta"), TAG, &call(1), at(1)));
-    ledger.note(5, Some(PurgeTarget::All));
+    ledger.note(5, [1; 8], Some(PurgeTarget::All));
     assert!(!ledger.admits(&tenant("gamma"), TAG, &call(1), at(4)));
 }
 
@@ -76,12 +76,24 @@ fn from_its_beginning_to_its_record_a_purge_admits_nothing() {
     assert!(!admits(&ledger, 1, 0) && admits(&ledger, 2, 0));
     let owed = ledger.owed(10);
     assert_eq!(owed.len(), 1);
-    ledger.announced(&owed[0], at(1));
-    assert_eq!(record.try_recv().unwrap(), at(1));
+    ledger.announced(&owed[0], 1);
+    assert!(record.try_recv().is_err(), "its record was not read yet");
     assert!(!admits(&ledger, 1, 0) && ledger.count_owed() == 0);
-    ledger.note(1, Some(target(1)));
+    ledger.note(1, [1; 8], Some(target(1)));
     ledger.advance(1);
+    assert_eq!(record.try_recv().unwrap(), at(1));
     assert!(!admits(&ledger, 1, 0) && admits(&ledger, 1, 1));
+}
+
+#[test]
+fn a_purge_whose_record_another_one_has_taken_is_announced_again() {
+    let ledger = ledger(&[]);
+    let mut record = ledger.raise(target(1));
+    ledger.announced(&ledger.owed(10)[0], 1);
+    ledger.note(1, [2; 8], Some(target(2)));
+    ledger.advance(1);
+    assert!(record.try_recv().is_err() && ledger.count_owed() == 1 && !admits(&ledger, 1, 1));
+    assert_eq!((ledger.chain(1), ledger.chain(2)), (Some([2; 8]), None));
 }
 
 #[test]
@@ -90,10 +102,11 @@ fn a_purge_that_is_repeated_while_it_is_announced_is_announced_again() {
     let mut first = ledger.raise(target(1));
     let owed = ledger.owed(10);
     let mut second = ledger.raise(target(1));
-    ledger.announced(&owed[0], at(1));
+    ledger.announced(&owed[0], 1);
     assert!(first.try_recv().is_err() && ledger.count_owed() == 1);
     ledger.advance(1);
-    ledger.announced(&ledger.owed(10)[0], at(2));
+    ledger.announced(&ledger.owed(10)[0], 2);
+    ledger.advance(2);
     assert_eq!((first.try_recv().unwrap(), second.try_recv().unwrap()), (at(2), at(2)));
 }
 
@@ -101,7 +114,7 @@ fn a_purge_that_is_repeated_while_it_is_announced_is_announced_again() {
 fn another_epoch_owes_what_the_last_one_announced() {
     let ledger = ledger(&[]);
     drop(ledger.raise(target(1)));
-    ledger.announced(&ledger.owed(10)[0], at(1));
+    ledger.announced(&ledger.owed(10)[0], 1);
     ledger.enter(Epoch { number: 4, random: 1 }, 0);
     assert_eq!(ledger.count_owed(), 1);
 }
@@ -118,8 +131,9 @@ fn too_many_owed_purges_of_a_tenant_become_one_of_the_tenant_alone() {
     assert!(!admits(&ledger, MOST_OWED + 7, 0), "the whole tenant is pending");
     assert!(ledger.admits(&tenant("beta"), TAG, &call(2), at(0)));
     for owed in ledger.owed(10) {
-        ledger.announced(&owed, at(1));
+        ledger.announced(&owed, 1);
     }
+    ledger.advance(1);
     assert_eq!(first.try_recv().unwrap(), at(1));
 }
 
@@ -137,7 +151,7 @@ fn a_file_loses_what_was_purged_since_it_was_cleaned() {
     ledger.trim(2, [(TAG, 2)]);
     assert_eq!(missed(Some(at(1))), MissedPurges::Everything, "record 2 is no longer known");
     assert_eq!(missed(Some(at(2))), MissedPurges::Calls(vec![call(3)]));
-    ledger.note(4, Some(PurgeTarget::All));
+    ledger.note(4, [1; 8], Some(PurgeTarget::All));
     assert_eq!(missed(Some(at(3))), MissedPurges::Everything);
 }
 
