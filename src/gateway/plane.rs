@@ -9,6 +9,7 @@ use super::fetch_task::FetchSpawner;
 use super::snapshot::{Snapshot, Snapshots};
 use super::wait_drain::WaitDrain;
 use crate::clock::WallClock;
+use crate::server::DrainWatch;
 use crate::telemetry::Telemetry;
 
 /// The data plane.
@@ -22,10 +23,29 @@ pub(crate) struct Gateway {
     pub(crate) tasks: TaskTracker,
     pub(crate) fetches: FetchSpawner,
     pub(crate) cutoff: Cutoff,
-    pub(crate) wait_drain: WaitDrain,
+    pub(super) wait_drain: WaitDrain,
 }
 
 impl Gateway {
+    /// A data plane with this configuration, whose waits end when `drain` begins.
+    pub(crate) fn new(
+        snapshot: Arc<Snapshot>,
+        telemetry: Arc<Telemetry>,
+        wall: WallClock,
+        fetches: FetchSpawner,
+        drain: DrainWatch,
+    ) -> Self {
+        Self {
+            snapshots: Snapshots::from(snapshot),
+            telemetry,
+            wall,
+            tasks: fetches.tasks().clone(),
+            fetches,
+            cutoff: Cutoff::new(),
+            wait_drain: WaitDrain::new(drain),
+        }
+    }
+
     /// Puts another configuration in force. Waits end for tenants that are gone, or have other tokens or keys.
     pub(crate) fn replace(&self, next: Arc<Snapshot>) {
         let old = self.snapshots.swap(Arc::clone(&next));
