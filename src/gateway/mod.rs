@@ -6,6 +6,7 @@ mod cutoff;
 mod decisions;
 mod explain;
 mod explained;
+mod explained_media;
 mod fetch_task;
 mod fields;
 mod framing;

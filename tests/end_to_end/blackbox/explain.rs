@@ -16,10 +16,10 @@ const NOT_EXPLAINED: [(&str, &str); 14] = [
     ("expectation", "explain is given no such field"),
     ("draining", "a lookup that is cut off began before the drain"),
     ("reloaded", "it ends a wait that began before the reload"),
-    ("no-media", "explain is given a call"),
-    ("not-ready", "explain is given a call"),
-    ("range", "explain is given a call"),
-    ("media-streams", "explain is given a call"),
+    ("no-media", "explained with the call's media: media/explained.rs"),
+    ("not-ready", "explained with the call's media: media/explained.rs"),
+    ("media-streams", "explained with the call's media: media/explained.rs"),
+    ("range", "only the answer to a range says that it is outside"),
     ("panic", "a bug"),
 ];
 

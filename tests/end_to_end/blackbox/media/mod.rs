@@ -2,6 +2,7 @@
 
 mod answers;
 mod breaks;
+mod explained;
 mod links;
 mod streams;
 mod transcripts;
@@ -35,7 +36,7 @@ pub(super) fn call_reply(body: &str) -> Vec<Act> {
     reply("200 OK", &["Content-Type: application/json"], body)
 }
 
-/// An upstream that answers lookups with calls whose media are on it itself, and everything else by a script.
+/// An upstream that answers lookups with calls whose links lead to itself, and everything else by a script.
 pub(super) fn with_media(media: impl Fn(&Seen) -> Vec<Act> + Send + Sync + 'static) -> Upstream {
     let upstream = Upstream::scripted(|_| Vec::new());
     let address = upstream.address();
