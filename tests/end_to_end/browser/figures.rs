@@ -228,10 +228,8 @@ fn streams_waiting_lookups_and_polled_calls_are_shown_for_each_tenant() {
             reply("200 OK", &["Content-Type: application/json"], &body)
         }
         Some(id) => {
-            let link = format!(
-                "\"status\":\"completed\",\"call_recording_url\":\"http://{address}/1.mp3?key=canary\""
-            );
-            let body = call(id).replace("\"status\":\"completed\"", &link);
+            let link = format!("http://{address}/{id}.mp3?key=canary");
+            let body = call(id).replace(&format!("https://api.credira.com/recordings/{id}.mp3"), &link);
             reply("200 OK", &["Content-Type: application/json"], &body)
         }
         None => vec![

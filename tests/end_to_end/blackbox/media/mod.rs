@@ -3,8 +3,10 @@
 mod answers;
 mod breaks;
 mod explained;
+mod http2;
 mod links;
 mod streams;
+mod tls;
 mod transcripts;
 
 use std::net::SocketAddr;
