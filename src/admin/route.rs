@@ -59,7 +59,6 @@ impl Route {
 pub(crate) enum Scope {
     /// One call of a tenant.
     Call(TenantName, CallId),
-    /// A tenant.
     Tenant(TenantName),
     /// Everything.
     All,
@@ -83,7 +82,6 @@ pub(crate) enum NoRoute {
 pub(crate) enum Area {
     /// `/`: a page for browsers.
     Page,
-    /// `/api/`.
     Api,
     /// The rest.
     Open,

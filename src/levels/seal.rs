@@ -40,7 +40,6 @@ pub(crate) struct EntryStamp {
     pub(crate) receipt: i64,
 }
 
-/// An opened entry.
 pub(crate) struct OpenedEntry {
     pub(crate) stamp: EntryStamp,
     pub(crate) bytes: Vec<u8>,
@@ -197,7 +196,6 @@ impl SealRing {
     }
 }
 
-/// A sealed entry.
 #[derive(Debug, Clone)]
 pub(crate) struct SealedEntry {
     pub(crate) name: SealedName,

@@ -37,7 +37,7 @@ impl Page {
         self.browser.run(&script).as_str().unwrap().to_owned()
     }
 
-    /// Leaves a picture of the page where the others are.
+    /// Saves a picture of the page beside the others.
     pub(super) fn picture(&self, name: &str) {
         let height =
             self.browser.run("return document.documentElement.scrollHeight").as_u64().unwrap() as u32;

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::*;
 use crate::support::{Finished, Gate, eventually, program};
 
-/// What every link carries, and no explanation.
+/// A part of every link that no explanation may contain.
 const SIGNATURE: &str = "canary";
 
 /// A situation, and what a request for media gets in it.
@@ -224,7 +224,7 @@ fn flowing(gateway: &Gateway) -> Vec<Client> {
     vec![client]
 }
 
-/// Holds an explanation and the request after it against each other.
+/// Compares an explanation with the request after it.
 fn compare(scene: &Scene) {
     let (name, gate) = (scene.name, Gate::default());
     let host = Upstream::always(reply("200 OK", &[MPEG], SOUND));

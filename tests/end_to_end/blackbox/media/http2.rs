@@ -10,7 +10,7 @@ use crate::support::{Gate, eventually};
 /// The error code with which a client cancels a stream (RFC 9113, section 7).
 const CANCEL: u32 = 8;
 
-/// A connection, and what has come on each of its streams.
+/// A connection, and what was received on each of its streams.
 struct Connection {
     frames: Frames,
     bodies: BTreeMap<u32, Vec<u8>>,
@@ -71,7 +71,7 @@ impl Connection {
         }
     }
 
-    /// Whether the connection still answers.
+    /// Fails unless the connection still answers.
     fn answers(&mut self) {
         let before = self.pongs;
         assert!(self.frames.send(PING, 0, 0, b"anybody?"));

@@ -72,19 +72,19 @@ pub(super) fn get(gateway: &Gateway, path: &str, lines: &[&str]) -> Response {
     gateway.connect().get(path, TOKENS[0], lines).read()
 }
 
-/// Asks for the recording and reads nothing but its head.
+/// Requests the recording and reads only the head of the answer.
 pub(super) fn begin(gateway: &Gateway) -> (Client, Response) {
     let mut client = gateway.connect();
     let head = client.get(RECORDING, TOKENS[0], &[]).read_head().expect("a head");
     (client, head)
 }
 
-/// The requests for anything but calls.
+/// The upstream requests other than lookups.
 pub(super) fn media_requests(upstream: &Upstream) -> Vec<Seen> {
     upstream.seen().into_iter().filter(|seen| !seen.target.starts_with("/v1/")).collect()
 }
 
-/// The number of streams of recordings that ended so.
+/// The number of recordings' streams with this end.
 pub(super) fn ended(gateway: &Gateway, end: &str) -> f64 {
     gateway.metric(&format!("media_streams_total{{end=\"{end}\",kind=\"recording\",tenant=\"alpha\"}}"))
 }
