@@ -230,7 +230,7 @@ impl ResponseWriter {
         response
     }
 
-    /// What is sent of the body at once, and what flows. Writes the length where the HTTP library would not know it.
+    /// The bytes of the body, or its stream. Writes the length where the HTTP library would not know it.
     fn body(
         &self,
         body: Outgoing,

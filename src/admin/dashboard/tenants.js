@@ -154,7 +154,7 @@ class Row {
   streams(media) {
     const share = media ? media.streams / media.max_streams : null;
     const words = media ? `${count(media.streams)} of ${count(media.max_streams)}` : 'no media';
-    this.cells.get('streams').set(words, share, share >= 1 ? 'spent' : share > 0.8 ? 'full' : '');
+    this.cells.get('streams').set(words, share, share > 0.8 ? 'full' : '');
   }
 
   limit(column, left) {
