@@ -1,7 +1,7 @@
-//! What a hit costs where two threads answer for one tenant, next to one thread alone.
+//! Compares the cost of a hit when two threads answer for one tenant with that of a single thread.
 //!
-//! Threads share a tenant's counters, its limit and its cache, and what one writes the other must fetch.
-//! Processor time a hit, without sockets, one thread and two in turn; the median of the ratios.
+//! Threads share a tenant's counters, limit and cache, so each must fetch the cache lines that the other has written.
+//! Measures processor time per hit without sockets, alternating one thread and two, and prints the median of the ratios.
 
 #![expect(clippy::expect_used, reason = "a bench stops where it can't begin")]
 #![expect(clippy::print_stdout, reason = "its figures are its output")]
@@ -19,7 +19,7 @@ const CALLS: usize = 1000;
 const TIMES: u32 = 200;
 const ROUNDS: usize = 15;
 
-/// Processor time a hit with so many threads.
+/// Processor time per hit with this number of threads.
 fn cost(crowd: &Crowd, threads: u32) -> Duration {
     let start = Barrier::new(threads as usize);
     let busy: Duration = thread::scope(|scope| {

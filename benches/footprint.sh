@@ -1,14 +1,14 @@
 #!/bin/sh
-# What TLS and traces cost in memory where they are off, and where they are on.
+# Measures what TLS and traces cost in memory, off and on.
 #
 #   cargo build --release && cp target/release/credira-gateway /tmp/plain
 #   cargo build --release --features otlp && cp target/release/credira-gateway /tmp/traced
 #   benches/footprint.sh /tmp/plain /tmp/traced
 #
-# Sizes of the programs, then a line for each way to run them: the memory of an idle process that is its
-# own (Pss_Anon) and with its share of the files (Pss), in KiB, and its threads. What TLS costs is the
-# difference between its line and the first. Reading it of a process that nobody may look into takes the
-# right to trace, as root usually has it. Needs openssl.
+# Prints the sizes of the programs, then one line for each way to run them: an idle process's private memory
+# (Pss_Anon), its memory including its share of mapped files (Pss), both in KiB, and its threads. The cost of
+# TLS is the difference between its line and the first. Reading another process's memory map needs ptrace
+# permission, which root usually has. Needs openssl.
 set -eu
 plain=$1 traced=$2
 folder=$(mktemp -d)

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""User instructions of one whole request, by program: hits over HTTP/1.1, TLS and HTTP/2, and misses.
+"""Measures the user instructions of one whole request per program: hits over HTTP/1.1, TLS and HTTP/2, and misses.
 
     benches/per_request.py target/release/credira-gateway [ANOTHER-PROGRAM...]
 
-Each program serves a short and a long series of requests on one kept connection under callgrind; the difference
-over the requests between them is what one costs, the start and the connection left out. The load of the machine
-doesn't matter. The first program's mock-upstream answers the misses. Needs valgrind, h2load (nghttp2-client) and openssl.
+Each program serves a short and a long series of requests on one persistent connection under callgrind. The cost of a
+request is the difference of the counts over the difference in requests, which leaves out startup and connection setup.
+The machine's load does not matter. The first program's mock-upstream answers the misses. Needs valgrind, h2load
+(nghttp2-client) and openssl.
 """
 
 import re
@@ -18,7 +19,7 @@ from pathlib import Path
 SHORT, LONG = 500, 2500
 TOKEN = "a-token-of-this-bench-0123456789abcdef"
 
-# Name, scheme, h2load's flags, whether each request names another call.
+# Name, scheme, flags of h2load, whether every request is for a different call.
 SERIES = [
     ("hit, HTTP/1.1", "http", ["--h1"], False),
     ("hit, TLS", "https", ["--h1"], False),
@@ -39,7 +40,7 @@ def wait_for(log, pattern, process):
 
 
 def instructions(program, series, requests, upstream, folder):
-    """What the program has run when it has served so many requests."""
+    """Counts the instructions that the program executes to serve so many requests."""
     _, scheme, flags, distinct = series
     tls = f'tls = {{ cert = "{folder}/cert.pem", key = "{folder}/key.pem" }}' if scheme == "https" else ""
     config, log, urls, out = (folder / name for name in ("gateway.toml", "log", "urls", "callgrind.out"))

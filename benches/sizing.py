@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What memory the gateway needs: a stored call by its body's size, a connection, a tenant.
+"""Measures the gateway's memory: per stored call by body size, per connection, per tenant.
 
     cargo build --release
     benches/sizing.py [PROGRAM]           default target/release/credira-gateway
 
-Memory is the proportional set size of a process of its own, before and after; it includes what the
-allocator keeps to itself. Needs nothing but Python and Linux, and about three minutes. The figures are those
-of docs/sizing.md; they depend on the program and the C library, hardly on the machine.
+Memory is the difference in proportional set size of a fresh process, before and after, including the allocator's
+overhead. Needs only Python and Linux, and about three minutes. docs/sizing.md has the resulting figures; they
+depend on the program and the C library, and hardly on the machine.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ def token(number):
 
 
 class Upstream(asyncio.Protocol):
-    """Answers any lookup with a completed call, padded to the size that its ID names."""
+    """Answers every lookup with a completed call, padded to the size in its ID."""
 
     def connection_made(self, transport):
         self.transport, self.unread = transport, b""
@@ -72,7 +72,7 @@ def serve_upstream():
 
 
 class Gateway:
-    """A process of its own, and the address it listens on."""
+    """A gateway process, and the address it listens on."""
 
     def __init__(self, program, upstream, tenants=1, cache="1GiB"):
         self.folder = tempfile.TemporaryDirectory(prefix="sizing-")
@@ -103,7 +103,7 @@ class Gateway:
         self.folder.cleanup()
 
     def memory(self):
-        """In bytes, once the process has come to rest."""
+        """Returns the memory in bytes, once the process is idle."""
         read = lambda: int(re.search(r"^Pss: +(\d+)", Path(f"/proc/{self.process.pid}/smaps_rollup").read_text(), re.M)[1])
         last, now = None, read()
         while last != now:
@@ -146,7 +146,7 @@ def per_entry(program, upstream, size, count):
 
 
 def full(program, upstream):
-    """Growth per byte of `cache_max_bytes`, once twice as much was stored as there is room for."""
+    """Growth per byte of `cache_max_bytes`, after storing twice as much as fits."""
     room = 64 << 20
     with Gateway(program, upstream, cache=f"{room}B") as gateway:
         client = gateway.connect()

@@ -196,7 +196,6 @@ pub(crate) async fn within<F: Future>(limit: Duration, future: F) -> Result<F::O
     Countdown::start(limit, now()).bound(future).await
 }
 
-/// The wall clock.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct WallClock {
     /// A test's own time, in seconds since 1970.

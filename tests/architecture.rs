@@ -1,5 +1,5 @@
-//! The shape of the code, held: `docs/architecture.md` says in its tables who imports whom and who owns which
-//! dependency, and these tests read them there.
+//! Enforces the architecture: the tables of `docs/architecture.md` say which modules may import which, and which module
+//! owns which dependency; these tests read them.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't read the code must stop")]
 
@@ -191,7 +191,7 @@ fn every_dependency_has_its_owners() {
     }
 }
 
-/// What the environment holds, secrets and the service manager's sockets, is inherited by no one.
+/// No child process inherits the environment, which holds secrets and the service manager's sockets.
 #[test]
 fn it_starts_no_other_program() {
     for file in files() {

@@ -1,4 +1,4 @@
-//! The documents, held: links lead somewhere, and what is named exists.
+//! Checks the documents: links resolve, and what they name exists.
 
 #![expect(clippy::unwrap_used, reason = "a test that can't read the documents must stop")]
 
@@ -43,7 +43,7 @@ impl Page {
         lines.flat_map(|line| line.split("](").skip(1).filter_map(|rest| rest.split(')').next())).collect()
     }
 
-    /// What stands in single backticks.
+    /// The texts in single backticks.
     fn code(&self) -> impl Iterator<Item = &str> {
         self.prose().flat_map(|line| line.split('`').skip(1).step_by(2))
     }
@@ -117,7 +117,7 @@ fn every_test_that_is_named_exists() {
     let code = code();
     let mut checked = 0;
     for page in pages() {
-        // Names with so many words are sentences, and sentences are tests.
+        // Names with this many words are those of tests.
         let names = page.code().filter(|name| {
             name.matches('_').count() >= 4
                 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
@@ -261,7 +261,7 @@ fn the_readme_is_short_and_shows_the_first_hit_on_its_first_screen() {
     let line = |text: &str| readme.lines().position(|line| line.contains(text)).unwrap();
     assert!(line("cargo run --release -- demo") < 15);
     assert!(line("cache-status: credira-gateway; hit") < 30);
-    // A job's number is another one in a shell that has been used before.
+    // A job's number differs in a shell that has been used before.
     assert!(!readme.contains("kill %"));
 }
 
@@ -312,15 +312,17 @@ const IDIOMS: [&str; 20] = [
     "whomever",
 ];
 
-/// How no comment begins: it is a sentence or a noun, not a relative clause.
+/// Beginnings that no comment may have: it is a sentence or a noun, not a relative clause.
 const OPENINGS: [&str; 6] = ["What is ", "What was ", "What are ", "Who is ", "Whoever ", "Whom "];
 
 fn texts() -> Vec<Page> {
-    let mut folders: Vec<_> = ["src", "docs", "deploy", "config"].map(|name| root().join(name)).into();
-    let files = ["README.md", "CONTRIBUTING.md", "SECURITY.md"];
+    let mut folders: Vec<_> =
+        ["src", "docs", "deploy", "config", "benches"].map(|name| root().join(name)).into();
+    let files = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"];
     let mut found: Vec<Page> = files.map(|name| Page::read(root().join(name))).into();
     let is_text = |path: &Path| {
-        let endings = ["rs", "md", "js", "html", "toml", "yml", "yaml", "json", "service", "socket", "sh"];
+        let endings =
+            ["rs", "md", "js", "html", "py", "toml", "yml", "yaml", "json", "service", "socket", "sh"];
         path.extension().is_some_and(|ending| endings.iter().any(|text| ending == *text))
     };
     while let Some(folder) = folders.pop() {

@@ -1,7 +1,7 @@
-//! README.md, tried: its `sh` blocks are run in order, in one shell, in an empty folder, and what it
-//! shows as their output, in `text` blocks, is held against what they print.
+//! Runs the `sh` blocks of README.md in order, in one shell, in an empty folder, and compares their output with the
+//! `text` blocks.
 //!
-//! Nothing is left out or changed in silence. On standard error the test says
+//! Nothing is skipped or changed silently. On standard error the test reports
 //!
 //! - which commands it leaves to CI, because they build the program or run this very test,
 //! - which addresses it replaces by free ones, since others may use the ports of the page.

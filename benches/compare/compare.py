@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""What a hit costs: the gateway beside nginx and a bare hyper server, in one run.
+"""Compares the cost of a hit between the gateway, nginx and a bare hyper server, in one run.
 
     apt-get install nginx wrk
     benches/compare/compare.py
 
-Servers run on one core, one after the other; the load generator and the stand-in upstream on another.
-The figure that counts is CPU time per request: unlike throughput it does not depend on how fast the
-generator is. Rounds are interleaved, so that what disturbs the machine disturbs all. Compare ratios of one
-run, never microseconds of two.
+Servers run on one core, one after the other; the load generator and the stand-in upstream run on another.
+The figure to compare is CPU time per request: unlike throughput it does not depend on the speed of the
+generator. Rounds are interleaved, so that disturbances affect all servers alike. Compare ratios within one
+run, never microseconds of two runs.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def built():
         cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
     found = [json.loads(line) for line in lines]
     bare = [m["executable"] for m in found if m.get("executable") and m["target"]["name"] == "bare"]
-    # After the bench, whose build leaves a gateway of its own, with what only tests need.
+    # After the bench: its build also leaves a gateway binary, with features that only tests need.
     subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=ROOT, check=True)
     metadata = subprocess.run(["cargo", "metadata", "--no-deps", "--format-version", "1"],
                               cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -66,7 +66,7 @@ def filled(name, values):
 
 
 def family(pid):
-    """The process and those it started."""
+    """The process and its descendants."""
     parents = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -86,7 +86,7 @@ def fields(pid):
 
 
 def cpu_seconds(pid):
-    """By process of the family."""
+    """Per process of the family."""
     seconds = {}
     for member in family(pid):
         try:
@@ -160,7 +160,7 @@ def main():
                 running.append(process)
                 wait_for(address)
                 if name != "bare hyper" and status(address, "call_0", "unknown-token") != 401:
-                    raise SystemExit(f"{name} lets strangers in")
+                    raise SystemExit(f"{name} accepts an unknown token")
                 wrk(address, 1, cores[1])
                 servers[name] = (address, process)
             rounds = {name: [] for name in servers}

@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use super::problems::{ProblemKind, ReportedProblem};
 use crate::config::Address;
 
-/// The state of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProcessState {
     /// Not listening yet.
@@ -31,7 +30,6 @@ impl ProcessState {
     }
 }
 
-/// The result of a reload.
 #[derive(Debug, Clone)]
 pub(crate) struct ReloadReport {
     pub(crate) at: Timestamp,

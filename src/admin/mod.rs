@@ -22,7 +22,6 @@ mod totals;
 pub(crate) use client::{AdminClient, AdminConnection, AdminReply, AskError, Endpoint};
 pub(crate) use gate::Rules;
 pub(crate) use health::{ListeningSocket, ProcessHealth, ProcessState};
-pub(crate) use history::SampleHistory;
 pub(crate) use plane::AdminHandler;
 pub(crate) use problems::ProblemWatch;
 pub(crate) use purge::purge_here;

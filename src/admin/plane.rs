@@ -17,7 +17,6 @@ use crate::gateway::Gateway;
 pub(crate) type ReloadHandler =
     Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), Vec<String>>> + Send>> + Send + Sync>;
 
-/// The admin plane.
 #[derive(Clone)]
 pub(crate) struct AdminHandler {
     /// The data plane that it reports on and purges.

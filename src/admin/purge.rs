@@ -15,10 +15,8 @@ use crate::tenant::{Tenant, TenantPurge};
 /// How long a purge waits for the disk.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The result of a purge.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct PurgeOutcome {
-    /// Entries.
     pub(crate) purged: u64,
     /// The tenants whose disk still has to be erased.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -74,7 +74,6 @@ pub(crate) enum NoRoute {
 pub(crate) enum Area {
     /// `/`: a page for browsers.
     Page,
-    /// `/api/`.
     Api,
     /// The rest.
     Open,

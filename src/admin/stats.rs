@@ -9,6 +9,7 @@ use super::plane::AdminHandler;
 use super::problems::{Counts, Recent, ReportedProblem};
 use super::totals::{Totals, failed};
 use crate::clock;
+use crate::domain::{MediaKind, RouteAccess};
 use crate::fleet::ShownMember;
 use crate::limits::Limiter;
 use crate::telemetry::{BUCKETS, Metrics, REVISION, Reloads, Times, VERSION};
@@ -117,6 +118,8 @@ struct TenantStats {
     #[serde(skip_serializing_if = "Option::is_none")]
     shared: Option<SharedStats>,
     waits: WaitStats,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    media: Option<MediaStats>,
     upstream: UpstreamStats,
 }
 
@@ -128,6 +131,33 @@ struct WaitStats {
     watches: usize,
     polls: u64,
     ended: BTreeMap<&'static str, u64>,
+}
+
+/// Recordings and transcriptions, for a tenant that may ask for them.
+#[derive(Debug, Serialize)]
+struct MediaStats {
+    /// Streams that flow.
+    streams: i64,
+    max_streams: usize,
+    bytes: BTreeMap<&'static str, u64>,
+    ended: BTreeMap<&'static str, u64>,
+}
+
+impl MediaStats {
+    fn of(tenant: &Tenant) -> Option<Self> {
+        let has_media = tenant.routes().among(RouteAccess::MEDIA) != RouteAccess::NONE;
+        let media = has_media.then(|| &tenant.metrics().media)?;
+        let mut ended = BTreeMap::new();
+        for (end, count) in MediaKind::ALL.into_iter().flat_map(|kind| media.ends(kind)) {
+            *ended.entry(end.label()).or_default() += count;
+        }
+        Some(Self {
+            streams: media.streams(),
+            max_streams: tenant.upstream().media_settings().max_streams,
+            bytes: MediaKind::ALL.map(|kind| (kind.label(), media.bytes(kind))).into(),
+            ended,
+        })
+    }
 }
 
 /// A limit and its remaining quota.
@@ -309,6 +339,7 @@ fn of_tenant(tenant: &Tenant, recent: &Recent) -> TenantStats {
             polls: metrics.wait_polls.get(),
             ended: metrics.wait_ends().map(|(end, count)| (end.label(), count)).collect(),
         },
+        media: MediaStats::of(tenant),
         upstream: UpstreamStats {
             failed: failed(&requests),
             requests,

@@ -8,15 +8,10 @@ use futures_util::FutureExt;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
 
-use super::in_process::{Completed, InProcessGateway};
-use crate::clock::WallClock;
-
-const TOKEN: &str = "token-of-alpha-0123456789abcdefghij";
+use super::in_process::{Immediate, InProcessGateway, completed, get, one_tenant};
 
 fn request() -> Request<Empty<Bytes>> {
-    let request = Request::builder().uri("/v1/calls/call_1").header("host", "gateway");
-    let mut request =
-        request.header("authorization", format!("Bearer {TOKEN}")).body(Empty::new()).expect("a request");
+    let mut request = get("/v1/calls/call_1").body(Empty::new()).unwrap();
     // As in the HTTP library, which reuses one map for the requests of a connection.
     request.headers_mut().reserve(16);
     request
@@ -26,12 +21,8 @@ fn request() -> Request<Empty<Bytes>> {
 /// request's, their text is sliced from a reused chunk, and the body is the entry's.
 #[tokio::test]
 async fn a_hit_allocates_nothing() {
-    let configuration = format!(
-        "[upstream]\nbase_url = \"http://127.0.0.1:1\"\n[[tenants]]\nname = \"alpha\"\n\
-         tokens = [{{ value = \"{TOKEN}\" }}]\nupstream_key = {{ value = \"key\" }}\n\
-         rate_limit = {{ per_second = 1000000, burst = 1000000 }}\n"
-    );
-    let gateway = InProcessGateway::new(&configuration, Arc::new(Completed), WallClock::system());
+    let configuration = one_tenant("rate_limit = { per_second = 1000000, burst = 1000000 }\n");
+    let gateway = InProcessGateway::new(&configuration, Arc::new(Immediate(completed)));
     assert_eq!(gateway.answer(request()).await.status(), StatusCode::OK);
     let mut counts: Vec<u64> = (0..200)
         .map(|_| {

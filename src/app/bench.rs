@@ -10,30 +10,23 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::Empty;
 use tokio::runtime::Builder;
 
-use super::in_process::{InProcessGateway, settings};
+use super::in_process::{Immediate, InProcessGateway, TOKEN, get, one_tenant, opened, settings};
 use crate::cache::{Admission, admit};
 use crate::clock::{self, WallClock};
 use crate::config::CacheSettings;
 use crate::domain::CallId;
 use crate::message::{ExchangeTimes, UpstreamResponse};
-use crate::upstream::{Connection, ExchangeDeadlines, Opened, Opening, ResponseBody, Transport};
-
-/// The token of [`gateway`]'s tenant.
-const TOKEN: &str = "a-token-of-the-benches-0123456789abcdef";
+use crate::upstream::Transport;
 
 /// The configuration of every bench: one tenant, with a rate limit that is shown and never reached.
 fn configuration() -> String {
-    format!(
-        "[upstream]\nbase_url = \"http://127.0.0.1:1\"\n\
-         [[tenants]]\nname = \"bench\"\ntokens = [{{ value = \"{TOKEN}\" }}]\nupstream_key = {{ value = \"key\" }}\n\
-         rate_limit = {{ per_second = 1000000, burst = 1000000 }}\n"
-    )
+    one_tenant("rate_limit = { per_second = 1000000, burst = 1000000 }\n")
 }
 
 /// A gateway that has stored the calls of these requests.
 #[expect(clippy::expect_used, reason = "a bench stops where it can't begin")]
 fn with_stored(call: fn(&str) -> String, requests: &[Request<Empty<Bytes>>]) -> InProcessGateway {
-    let gateway = InProcessGateway::new(&configuration(), Arc::new(Canned(call)), WallClock::system());
+    let gateway = InProcessGateway::new(&configuration(), Arc::new(canned(call)));
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     for request in requests {
         let stored = runtime.block_on(gateway.answer(request.clone())).status();
@@ -108,23 +101,16 @@ fn busy() -> Duration {
 
 #[expect(clippy::expect_used, reason = "a bench stops where it can't begin")]
 fn request(path: &str) -> Request<Empty<Bytes>> {
-    let request = Request::get(path).header("host", "gateway");
-    let request = request.header("authorization", format!("Bearer {TOKEN}")).body(Empty::new());
-    request.expect("a request")
+    get(path).body(Empty::new()).expect("a request")
 }
 
-struct Canned(fn(&str) -> String);
+/// An upstream that answers with what `call` returns for the path.
+fn canned(call: fn(&str) -> String) -> impl Transport {
+    Immediate(move |request: &Request<Bytes>| opened(StatusCode::OK, json(), call(request.uri().path())))
+}
 
-impl Transport for Canned {
-    fn open(&self, request: Request<Bytes>, _: ExchangeDeadlines) -> Opening<'_> {
-        let body = Bytes::from((self.0)(request.uri().path()));
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let connection = Connection::default();
-        Box::pin(async move {
-            Ok(Opened { status: StatusCode::OK, headers, body: ResponseBody::Whole(body), connection })
-        })
-    }
+fn json() -> HeaderMap {
+    HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))])
 }
 
 /// The admission of one answer, repeated.
@@ -142,12 +128,10 @@ impl AdmissionBench {
     /// If `id` is not a call's.
     #[expect(clippy::expect_used, reason = "a bench stops where it can't begin")]
     pub fn of(id: &str, body: String) -> Self {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let now = clock::now();
         let times = ExchangeTimes { sent: now, received: now, received_at: WallClock::system().now() };
         Self {
-            response: UpstreamResponse { status: StatusCode::OK, headers, body: body.into(), times },
+            response: UpstreamResponse { status: StatusCode::OK, headers: json(), body: body.into(), times },
             id: CallId::parse(id.as_bytes()).expect("a call's ID"),
             policy: settings(&configuration()).cache,
         }
@@ -173,8 +157,8 @@ impl TokenLookups {
                 )
             })
             .collect();
-        let nothing = Arc::new(Canned(|_| String::new()));
-        Self(InProcessGateway::new(&(configuration() + &others), nothing, WallClock::system()))
+        let nothing = Arc::new(canned(|_| String::new()));
+        Self(InProcessGateway::new(&(configuration() + &others), nothing))
     }
 
     /// The `Authorization` of a request with the benches' token.

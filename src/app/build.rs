@@ -36,7 +36,6 @@ impl std::error::Error for BuildError {}
 
 /// A configuration and the runtime built from it.
 pub(super) struct Runtime {
-    /// The configuration.
     pub settings: Settings,
     /// The part that requests see.
     pub snapshot: Arc<Snapshot>,
@@ -46,7 +45,6 @@ pub(super) struct Runtime {
 pub(super) struct AppContext {
     /// Metrics, traces and log.
     pub telemetry: Arc<Telemetry>,
-    /// The wall clock.
     pub wall: WallClock,
     /// How upstreams are reached.
     pub transport_kind: TransportKind,

@@ -9,18 +9,9 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::Empty;
 
-use super::in_process::InProcessGateway;
-use crate::clock::WallClock;
-use crate::domain::{CallId, TenantName};
-use crate::upstream::{
-    Connection, ExchangeDeadlines, ExchangeError, Opened, Opening, ResponseBody, Transport,
-};
-
-const TOKEN: &str = "token-of-alpha-0123456789abcdefghij";
-const CONFIGURATION: &str = "[upstream]\nbase_url = \"http://127.0.0.1:1\"\n\
-    [upstream.breaker]\nmin_requests = 1000000\n\
-    [[tenants]]\nname = \"alpha\"\ntokens = [{ value = \"token-of-alpha-0123456789abcdefghij\" }]\n\
-    upstream_key = { value = \"key\" }\n";
+use super::in_process::{InProcessGateway, get, one_tenant, opened};
+use crate::domain::CallId;
+use crate::upstream::{ExchangeDeadlines, ExchangeError, Opening, Transport};
 
 /// Calls that are requested repeatedly.
 const CALLS: u64 = 40;
@@ -47,8 +38,7 @@ impl Transport for Fickle {
                  \"error\":{{\"code\":\"NOT_FOUND\",\"message\":\"\"}},\"meta\":{{}}}}",
                 status == StatusCode::OK
             );
-            let connection = Connection::default();
-            Ok(Opened { status, headers, body: ResponseBody::Whole(body.into()), connection })
+            Ok(opened(status, headers, body))
         })
     }
 }
@@ -57,22 +47,16 @@ impl Transport for Fickle {
 #[tokio::test(start_paused = true)]
 async fn a_day_of_lifetimes_leaves_nothing_behind() {
     let upstream = Arc::new(Fickle(AtomicU64::new(0)));
-    let gateway = InProcessGateway::new(
-        CONFIGURATION,
-        Arc::clone(&upstream) as Arc<dyn Transport>,
-        WallClock::system(),
-    );
-    let snapshot = Arc::clone(&gateway.runtime.snapshot);
-    let tenant = snapshot.directory.named(&TenantName::parse("alpha").unwrap()).unwrap();
+    let configuration = one_tenant("[upstream.breaker]\nmin_requests = 1000000\n");
+    let gateway = InProcessGateway::new(&configuration, Arc::clone(&upstream));
+    let tenant = gateway.tenant("alpha");
     let id = |number: u64| format!("call_{number}");
     let start = crate::clock::now();
     let (day, mut asked) = (Duration::from_secs(24 * 3600), 0_u64);
     while crate::clock::now().duration_since(start) < day {
         for _ in 0..4 {
-            let uri = format!("/v1/calls/{}", id(asked % CALLS));
-            let request = Request::builder().uri(uri).header("host", "gateway");
-            let request = request.header("authorization", format!("Bearer {TOKEN}"));
-            drop(gateway.answer(request.body(Empty::<Bytes>::new()).unwrap()).await);
+            let request = get(&format!("/v1/calls/{}", id(asked % CALLS))).body(Empty::<Bytes>::new());
+            drop(gateway.answer(request.unwrap()).await);
             asked += 1;
         }
         tokio::time::sleep(Duration::from_secs(11)).await;

@@ -14,30 +14,20 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::Empty;
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::runtime::Builder;
 
-use super::in_process::{InProcessGateway, settings};
+use super::in_process::{Immediate, InProcessGateway, TOKEN, one_tenant, opened, settings};
 use crate::cache::{BothClocks, CallEnvelope, Entry};
-use crate::clock::{self, WallClock};
+use crate::clock;
 use crate::config::UpstreamKey;
 use crate::domain::{ByteRange, CallId, ContentRange, TenantName};
 use crate::levels::SealRing;
 use crate::message::CACHE_STATUS;
 use crate::server::HeadFilter;
-use crate::upstream::{Connection, ExchangeDeadlines, Link, Opened, Opening, ResponseBody, Transport};
-
-const CONFIGURATION: &str = r#"
-    [upstream]
-    base_url = "http://127.0.0.1:1"
-    retry = { max_attempts = 1 }
-    [[tenants]]
-    name = "a"
-    tokens = [{ value = "a-token-of-the-fuzzing-0123456789abcdef" }]
-    upstream_key = { value = "key" }
-"#;
+use crate::upstream::Link;
 
 /// A configuration file is loaded or rejected.
 pub fn configuration(text: &[u8]) {
@@ -119,7 +109,7 @@ pub fn range(value: &[u8]) {
 /// Bytes that a level below memory returned. They are an entry of the call that was asked for, which is the same after
 /// another round trip, or none; and no bytes open that were not sealed.
 pub fn stored_entry(bytes: &[u8]) {
-    let settings = settings(CONFIGURATION);
+    let settings = settings(&one_tenant(""));
     let id = CallId::parse(b"call_1").expect("a call's ID");
     let key = UpstreamKey::new(&"key".into()).expect("a key");
     let tenant = TenantName::parse("a").expect("a name");
@@ -148,24 +138,23 @@ pub fn exchange(bytes: &[u8]) {
     let Ok(target) = http::Uri::try_from(target) else { return };
     let status = std::str::from_utf8(status).ok().and_then(|text| text.parse().ok());
     let Some(status) = status.and_then(|code| StatusCode::from_u16(code).ok()) else { return };
-    let body = Bytes::copy_from_slice(body);
-    let upstream = Arc::new(FixedUpstream { status, headers: fields(answered), body: body.clone() });
-    let gateway = InProcessGateway::new(CONFIGURATION, upstream, WallClock::system());
+    let (headers, body) = (fields(answered), Bytes::copy_from_slice(body));
+    let sent = body.clone();
+    let upstream = Immediate(move |_: &Request<Bytes>| opened(status, headers.clone(), sent.clone()));
+    let gateway =
+        InProcessGateway::new(&one_tenant("[upstream.retry]\nmax_attempts = 1\n"), Arc::new(upstream));
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     for fields in [fields(asked), HeaderMap::new(), HeaderMap::new()] {
         let mut request = Request::get(target.clone()).body(Empty::<Bytes>::new()).expect("a request");
         let plain = fields.is_empty();
         *request.headers_mut() = fields;
-        let token = HeaderValue::from_static("Bearer a-token-of-the-fuzzing-0123456789abcdef");
+        let token = HeaderValue::try_from(format!("Bearer {TOKEN}")).expect("a token");
         request.headers_mut().insert(AUTHORIZATION, token);
         request.headers_mut().entry(HOST).or_insert(HeaderValue::from_static("gateway"));
-        let (head, given) = runtime.block_on(async {
-            let (head, body) = gateway.answer(request).await.into_parts();
-            (head, body.collect().await.expect("a body ends").to_bytes())
-        });
-        let story = head.headers.get(CACHE_STATUS).map_or("", |value| value.to_str().expect("text"));
-        if plain && story.contains("; hit") && head.status == StatusCode::OK {
-            assert_eq!(given, body, "a stored answer is the API's, byte for byte");
+        let answer = runtime.block_on(gateway.ask(request));
+        let story = answer.headers.get(CACHE_STATUS).map_or("", |value| value.to_str().expect("text"));
+        if plain && story.contains("; hit") && answer.status == 200 {
+            assert_eq!(answer.body, body, "a stored answer is the API's, byte for byte");
             assert_eq!(status, StatusCode::OK, "only a 200 is stored");
             if let Ok(value) = serde_json::from_slice::<Value>(&body) {
                 let id = target.path().rsplit('/').next();
@@ -189,20 +178,4 @@ fn fields(lines: &[u8]) -> HeaderMap {
         }
     }
     fields
-}
-
-/// An upstream with one answer to everything.
-struct FixedUpstream {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Bytes,
-}
-
-impl Transport for FixedUpstream {
-    fn open(&self, _: Request<Bytes>, _: ExchangeDeadlines) -> Opening<'_> {
-        let (status, headers, body) = (self.status, self.headers.clone(), self.body.clone());
-        Box::pin(async move {
-            Ok(Opened { status, headers, body: ResponseBody::Whole(body), connection: Connection::default() })
-        })
-    }
 }

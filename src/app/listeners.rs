@@ -51,7 +51,6 @@ impl Bound {
     }
 }
 
-/// The servers.
 pub(super) struct Listeners {
     data: Arc<Server<Gateway>>,
     /// For the listeners that only this machine can reach, and for all others.

@@ -6,21 +6,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use http_body::{Body, Frame};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::Empty;
 use tokio::sync::Semaphore;
 
-use super::in_process::InProcessGateway;
-use crate::clock::WallClock;
-use crate::gateway::AnswerBody;
-use crate::upstream::{Connection, ExchangeDeadlines, Opened, Opening, ResponseBody, Transport};
-
-const TOKEN: &str = "token-of-alpha-0123456789abcdefghij";
-const CONFIGURATION: &str = "[upstream]\nbase_url = \"http://127.0.0.1:1\"\n\
-    [[tenants]]\nname = \"alpha\"\ntokens = [{ value = \"token-of-alpha-0123456789abcdefghij\" }]\n\
-    upstream_key = { value = \"key\" }\n";
+use super::in_process::{InProcessGateway, WholeAnswer, get, one_tenant, opened};
+use crate::upstream::{ExchangeDeadlines, Opening, Transport};
 
 /// Panics on the first request, once permitted, and answers every later one.
 struct FirstPanics {
@@ -36,34 +28,25 @@ impl Transport for FirstPanics {
                 let _ = self.may_go_on.acquire().await;
                 panic!("secret body");
             }
-            let headers =
-                HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
             let body = r#"{"success":true,"data":{"id":"call_1","status":"completed"},"meta":{}}"#;
-            let connection = Connection::default();
-            Ok(Opened { status: StatusCode::OK, headers, body: ResponseBody::Whole(body.into()), connection })
+            Ok(opened(StatusCode::OK, HeaderMap::new(), body))
         })
     }
 }
 
 fn lookup<B>(body: B) -> Request<B> {
-    let request = Request::builder().uri("/v1/calls/call_1").header("host", "gateway");
-    request.header("authorization", format!("Bearer {TOKEN}")).body(body).unwrap()
+    get("/v1/calls/call_1").body(body).unwrap()
 }
 
-#[expect(clippy::disallowed_methods, reason = "the answer is the gateway's own and small")]
-async fn read(response: Response<AnswerBody>) -> (u16, String) {
-    let status = response.status().as_u16();
-    let body = response.into_body().collect().await.unwrap().to_bytes();
-    (status, String::from_utf8(body.to_vec()).unwrap())
+fn assert_panicked(answer: &WholeAnswer) {
+    assert_eq!(answer.status, 500);
+    let body = String::from_utf8_lossy(&answer.body);
+    assert!(body.contains("\"INTERNAL\"") && !body.contains("secret body"), "{body}");
 }
 
 fn in_process() -> (Arc<FirstPanics>, InProcessGateway) {
     let upstream = Arc::new(FirstPanics { asked: AtomicU32::new(0), may_go_on: Semaphore::new(0) });
-    let gateway = InProcessGateway::new(
-        CONFIGURATION,
-        Arc::clone(&upstream) as Arc<dyn Transport>,
-        WallClock::system(),
-    );
+    let gateway = InProcessGateway::new(&one_tenant(""), Arc::clone(&upstream));
     (upstream, gateway)
 }
 
@@ -76,14 +59,12 @@ async fn a_panic_in_a_fetch_fails_its_waiters_and_frees_the_call() {
         // Both have been polled before the fetch's task runs.
         upstream.may_go_on.add_permits(1);
     };
-    let (leader, follower, ()) = tokio::join!(gateway.answer(request()), gateway.answer(request()), fail);
+    let (leader, follower, ()) = tokio::join!(gateway.ask(request()), gateway.ask(request()), fail);
     for answer in [leader, follower] {
-        let (status, body) = read(answer).await;
-        assert_eq!(status, 500);
-        assert!(body.contains("\"INTERNAL\"") && !body.contains("secret body"), "{body}");
+        assert_panicked(&answer);
     }
     assert_eq!(upstream.asked.load(Ordering::SeqCst), 1);
-    let (status, _) = read(gateway.answer(request()).await).await;
+    let status = gateway.ask(request()).await.status;
     assert_eq!((status, upstream.asked.load(Ordering::SeqCst)), (200, 2), "the next request fetches anew");
 }
 
@@ -109,9 +90,7 @@ impl Body for Cursed {
 #[tokio::test]
 async fn a_panic_in_the_handler_is_one_500() {
     let (upstream, gateway) = in_process();
-    let (status, body) = read(gateway.answer(lookup(Cursed)).await).await;
-    assert_eq!(status, 500);
-    assert!(body.contains("\"INTERNAL\"") && !body.contains("secret body"), "{body}");
+    assert_panicked(&gateway.ask(lookup(Cursed)).await);
     upstream.asked.store(1, Ordering::SeqCst);
-    assert_eq!(read(gateway.answer(lookup(Empty::<Bytes>::new())).await).await.0, 200);
+    assert_eq!(gateway.ask(lookup(Empty::<Bytes>::new())).await.status, 200);
 }

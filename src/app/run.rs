@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
-use tokio_util::task::TaskTracker;
 
 use super::build::{AppContext, BuildError, Runtime, TransportKind};
 use super::fleet::{FleetContext, GatewayWorld};
@@ -17,12 +16,10 @@ use super::service_manager::ServiceManager;
 use super::signals::{Signal, Signals};
 use super::source::ConfigSource;
 use super::sweep::{sweep, sweep_disk};
-use crate::admin::{
-    AdminHandler, ListeningSocket, ProblemWatch, ProcessHealth, ProcessState, Rules, SampleHistory,
-};
+use crate::admin::{AdminHandler, ListeningSocket, ProblemWatch, ProcessHealth, ProcessState, Rules};
 use crate::clock::{self, WallClock};
 use crate::config::{Address, Settings, ShutdownSettings};
-use crate::gateway::{Cutoff, FetchSpawner, Gateway, Snapshots, WaitDrain};
+use crate::gateway::{FetchSpawner, Gateway};
 use crate::levels::DiskLevel;
 use crate::server::{Drain, Drained, Workers};
 use crate::telemetry::{CallHasher, LogControl, Metrics, MetricsError, Spans, Telemetry};
@@ -32,9 +29,6 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How long a start waits for the engine of a fleet.
 const FIRST_BEAT: Duration = Duration::from_secs(1);
-
-/// The longest time over which the ends of waits are spread by a drain.
-const LONGEST_SPREAD: Duration = Duration::from_secs(2);
 
 /// A listening gateway.
 pub(crate) struct App {
@@ -86,107 +80,58 @@ impl App {
         source: ConfigSource,
         log: LogControl,
     ) -> Result<Self, StartError> {
-        let wall = WallClock::system();
-        let telemetry = Arc::new(telemetry(&settings, log)?);
-        let fleet = FleetContext::new(&settings.shared, &telemetry.metrics, wall.clone());
-        let context = AppContext {
-            telemetry: Arc::clone(&telemetry),
-            wall: wall.clone(),
-            transport_kind: TransportKind::Network,
-            disk: DiskLevel::new(
-                &settings.disk,
-                telemetry.metrics.disk(),
-                wall.clone(),
-                fleet.as_ref().map(|fleet| Arc::clone(fleet.level())),
-            ),
-            fleet,
-        };
-        let disk = context.disk.clone();
-        let fleet = context.fleet.as_ref().map(|fleet| Arc::clone(fleet.fleet()));
+        let context = context(&settings, log)?;
         let bound = Bound::open(&settings).await.map_err(StartError::Listen)?;
         let runtime = Runtime::build(settings, None, &context).map_err(StartError::Build)?;
-        telemetry.metrics.show_tenants(runtime.metrics());
-        telemetry.metrics.show_certificate(runtime.settings.certificate_expiry());
-        telemetry.metrics.count_start(wall.now());
-        let tasks = TaskTracker::new();
-        let gateway = Arc::new(Gateway {
-            snapshots: Snapshots::from(Arc::clone(&runtime.snapshot)),
-            telemetry: Arc::clone(&telemetry),
-            wall: wall.clone(),
-            fetches: FetchSpawner::on(Handle::current(), tasks.clone()),
-            tasks,
-            cutoff: Cutoff::new(),
-            wait_drain: WaitDrain::new(),
-            fleet: fleet.clone(),
-        });
-        if let Some(fleet) = &fleet {
-            fleet.set_world(Arc::new(GatewayWorld(Arc::clone(&gateway))));
-            // Before it serves, so that it serves as one of the fleet from its first request on, where that is possible.
-            let _ = clock::within(FIRST_BEAT, fleet.join()).await;
-        }
-        let health = ProcessHealth::new();
-        let rules = Arc::new(ArcSwap::from_pointee(Rules::of(&runtime.settings)));
-        let (history, started) = (Arc::new(SampleHistory::default()), clock::now());
-        let problems = Arc::new(ProblemWatch::new(started));
-        let admin = AdminHandler {
-            gateway: Arc::clone(&gateway),
-            health: health.clone(),
-            history: Arc::clone(&history),
-            problems: Arc::clone(&problems),
-            rules: Arc::clone(&rules),
-            // Set by the listeners.
-            is_local: false,
-            started,
-            reload: Arc::default(),
-            wall,
-        };
-        let reload_slot = Arc::clone(&admin.reload);
+        show_start(&runtime, &context);
+        let (drain, admin_drain) = (Drain::new(), Drain::new());
+        let gateway = gateway(&runtime, &context, &drain);
+        join_fleet(&gateway).await;
+        let admin_plane = admin_plane(&gateway, &runtime.settings);
         let workers = Workers::start().map_err(StartError::Threads)?;
-        let serving = Arc::clone(&workers);
-        let listeners =
-            Listeners::new(&runtime.settings, Arc::clone(&gateway), admin, &telemetry.metrics, serving);
-        let listeners = Arc::new(listeners.map_err(|error| StartError::Build(BuildError::Tls(error)))?);
+        let listeners = listeners(&runtime.settings, &admin_plane, Arc::clone(&workers))?;
         let manager = ServiceManager::of_environment();
         let tenants = runtime.settings.tenants.len();
+        let (health, disk) = (admin_plane.health.clone(), context.disk.clone());
         let targets = ReloadTargets {
             gateway: Arc::clone(&gateway),
             health: health.clone(),
-            rules,
+            rules: Arc::clone(&admin_plane.rules),
             listeners: Arc::clone(&listeners),
             manager: manager.clone(),
         };
         let reloader = Arc::new(Reloader::new(source, context, runtime, targets));
-        let (reloading, tasks) = (Arc::clone(&reloader), gateway.tasks.clone());
-        // The admin plane must not import this module, so it gets a function.
-        let _ = reload_slot.set(Box::new(move || {
-            let reloader = Arc::clone(&reloading);
-            // Continues if the requesting client disconnects: the service manager waits for its end.
-            let reload = tasks.spawn(async move { reloader.reload().await });
-            Box::pin(async move { reload.await.unwrap_or_else(|error| Err(vec![error.to_string()])) })
-        }));
-        let (drain, admin_drain) = (Drain::new(), Drain::new());
-        let admin_addresses = bound.admin_addresses();
+        offer_reload(&admin_plane, &reloader);
+        let admin = bound.admin_addresses();
         let data = listeners.serve(bound, &drain, &admin_drain);
-        gateway.tasks.spawn(Arc::clone(&reloader).watch());
-        gateway.tasks.spawn(manager.clone().reassure(workers));
-        gateway.tasks.spawn(sweep(Arc::clone(&gateway)));
-        if let Some(fleet) = fleet {
-            gateway.tasks.spawn(fleet.run());
+        let app = Self { gateway, reloader, health, disk, drain, admin_drain, manager, data, admin };
+        app.maintain(&admin_plane, workers);
+        app.health.note_listeners(sockets(&app.data, &app.admin));
+        app.health.set(ProcessState::Ready);
+        app.manager.ready(tenants).await;
+        Ok(app)
+    }
+
+    /// Starts the tasks that run beside the requests for as long as the program does.
+    fn maintain(&self, admin_plane: &AdminHandler, workers: Arc<Workers>) {
+        let gateway = || Arc::clone(&self.gateway);
+        let tasks = &self.gateway.tasks;
+        tasks.spawn(Arc::clone(&self.reloader).watch());
+        tasks.spawn(self.manager.clone().reassure(workers));
+        tasks.spawn(sweep(gateway()));
+        if let Some(fleet) = &self.gateway.fleet {
+            tasks.spawn(Arc::clone(fleet).run());
         }
-        if !admin_addresses.is_empty() {
-            gateway.tasks.spawn(history.keep(Arc::clone(&gateway), started));
-            gateway.tasks.spawn(problems.keep(Arc::clone(&gateway), health.clone()));
+        if !self.admin.is_empty() {
+            let AdminHandler { history, problems, started, .. } = admin_plane;
+            tasks.spawn(Arc::clone(history).keep(gateway(), *started));
+            tasks.spawn(Arc::clone(problems).keep(gateway(), self.health.clone()));
         }
-        health.note_listeners(sockets(&data, &admin_addresses));
-        if let Some(disk) = &disk {
+        if let Some(disk) = &self.disk {
             let strays = Arc::clone(disk);
-            gateway.tasks.spawn_blocking(move || strays.erase_strays());
-            gateway.tasks.spawn(sweep_disk(Arc::clone(disk)));
+            tasks.spawn_blocking(move || strays.erase_strays());
+            tasks.spawn(sweep_disk(Arc::clone(disk)));
         }
-        health.set(ProcessState::Ready);
-        manager.ready(tenants).await;
-        let admin = admin_addresses;
-        Ok(Self { gateway, reloader, health, disk, drain, admin_drain, manager, data, admin })
     }
 
     /// The data plane's addresses, ports resolved.
@@ -218,7 +163,7 @@ impl App {
             () = self.finish(&shutdown) => {}
             signal = signals.end() => {
                 tracing::warn!(signal, "second signal received: ending at once");
-                self.drain.begin();
+                self.drain.begin(LAST_WORDS);
                 self.gateway.cutoff.now();
                 self.drain.finish(LAST_WORDS).await;
             }
@@ -239,14 +184,13 @@ impl App {
         // Load balancers must notice first; until then, requests are served, and answers announce the end.
         self.drain.announce();
         tokio::time::sleep(grace).await;
-        self.gateway.wait_drain.begin((drain_timeout / 4).min(LONGEST_SPREAD));
-        self.drain.begin();
+        self.drain.begin(drain_timeout);
         if let Drained::CutOff(left) = self.drain.finish(drain_timeout).await {
             tracing::warn!(left, "drain timeout expired: lookups that still wait get 503");
             self.gateway.cutoff.now();
             self.drain.finish(LAST_WORDS).await;
         }
-        self.admin_drain.begin();
+        self.admin_drain.begin(LAST_WORDS);
         self.admin_drain.finish(LAST_WORDS).await;
         if let Some(fleet) = &self.gateway.fleet {
             // Nothing is answered any more, so nobody has to wait for this gateway.
@@ -267,9 +211,85 @@ fn sockets(data: &[Address], admin: &[Address]) -> Vec<ListeningSocket> {
     data.chain(admin).collect()
 }
 
+/// What every runtime of this process is built on.
+fn context(settings: &Settings, log: LogControl) -> Result<AppContext, StartError> {
+    let (wall, telemetry) = (WallClock::system(), Arc::new(telemetry(settings, log)?));
+    let fleet = FleetContext::new(&settings.shared, &telemetry.metrics, wall.clone());
+    let level = fleet.as_ref().map(|fleet| Arc::clone(fleet.level()));
+    Ok(AppContext {
+        disk: DiskLevel::new(&settings.disk, telemetry.metrics.disk(), wall.clone(), level),
+        fleet,
+        transport_kind: TransportKind::Network,
+        telemetry,
+        wall,
+    })
+}
+
 fn telemetry(settings: &Settings, log: LogControl) -> Result<Telemetry, StartError> {
     let mut key = [0; 32];
     getrandom::fill(&mut key).map_err(|_| StartError::Random)?;
     let metrics = Metrics::new(log.drops()).map_err(StartError::Metrics)?;
     Ok(Telemetry::new(metrics, Spans::of_environment(), &settings.log, log, CallHasher::new(key)))
+}
+
+/// Gives the metrics what they show of a configuration from the start.
+fn show_start(runtime: &Runtime, context: &AppContext) {
+    let metrics = &context.telemetry.metrics;
+    metrics.show_tenants(runtime.metrics());
+    metrics.show_certificate(runtime.settings.certificate_expiry());
+    metrics.count_start(context.wall.now());
+}
+
+fn gateway(runtime: &Runtime, context: &AppContext, drain: &Drain) -> Arc<Gateway> {
+    let (snapshot, telemetry) = (Arc::clone(&runtime.snapshot), Arc::clone(&context.telemetry));
+    let fetches = FetchSpawner::on(Handle::current());
+    let fleet = context.fleet.as_ref().map(|fleet| Arc::clone(fleet.fleet()));
+    Arc::new(Gateway::new(snapshot, telemetry, context.wall.clone(), fetches, drain.watch(), fleet))
+}
+
+/// Joins the fleet, if there is one, before anything is served: so it serves as one of the fleet from its first request
+/// on, where that is possible.
+async fn join_fleet(gateway: &Arc<Gateway>) {
+    if let Some(fleet) = &gateway.fleet {
+        fleet.set_world(Arc::new(GatewayWorld(Arc::clone(gateway))));
+        let _ = clock::within(FIRST_BEAT, fleet.join()).await;
+    }
+}
+
+fn admin_plane(gateway: &Arc<Gateway>, settings: &Settings) -> AdminHandler {
+    let started = clock::now();
+    AdminHandler {
+        gateway: Arc::clone(gateway),
+        health: ProcessHealth::new(),
+        history: Arc::default(),
+        problems: Arc::new(ProblemWatch::new(started)),
+        rules: Arc::new(ArcSwap::from_pointee(Rules::of(settings))),
+        // Set by the listeners.
+        is_local: false,
+        started,
+        reload: Arc::default(),
+        wall: gateway.wall.clone(),
+    }
+}
+
+fn listeners(
+    settings: &Settings,
+    admin_plane: &AdminHandler,
+    workers: Arc<Workers>,
+) -> Result<Arc<Listeners>, StartError> {
+    let gateway = &admin_plane.gateway;
+    let metrics = &gateway.telemetry.metrics;
+    let listeners = Listeners::new(settings, Arc::clone(gateway), admin_plane.clone(), metrics, workers);
+    Ok(Arc::new(listeners.map_err(|error| StartError::Build(BuildError::Tls(error)))?))
+}
+
+/// Lets the admin plane reload. It must not import this module, so it gets a function.
+fn offer_reload(admin_plane: &AdminHandler, reloader: &Arc<Reloader>) {
+    let (reloader, tasks) = (Arc::clone(reloader), admin_plane.gateway.tasks.clone());
+    let _ = admin_plane.reload.set(Box::new(move || {
+        let reloader = Arc::clone(&reloader);
+        // Continues if the requesting client disconnects: the service manager waits for its end.
+        let reload = tasks.spawn(async move { reloader.reload().await });
+        Box::pin(async move { reload.await.unwrap_or_else(|error| Err(vec![error.to_string()])) })
+    }));
 }

@@ -48,36 +48,26 @@ pub(super) async fn sweep_disk(level: Arc<DiskLevel>) {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use http::Request;
     use http_body_util::Empty;
 
-    use crate::app::in_process::{Completed, InProcessGateway};
-    use crate::clock::{self, WallClock};
-    use crate::domain::TenantName;
+    use crate::app::in_process::{Immediate, InProcessGateway, completed, get, one_tenant};
+    use crate::clock;
     use crate::telemetry::Eviction;
 
     use super::*;
 
-    const TOKEN: &str = "token-of-alpha-0123456789abcdefghij";
-
     #[tokio::test(start_paused = true)]
     async fn useless_entries_are_removed_and_all_others_stay() {
-        let configuration = format!(
-            "[upstream]\nbase_url = \"http://127.0.0.1:1\"\n[cache]\nsettle_ttl = \"30s\"\nstale_if_error = \"1h\"\n\
-             [[tenants]]\nname = \"alpha\"\ntokens = [{{ value = \"{TOKEN}\" }}]\nupstream_key = {{ value = \"key\" }}\n"
-        );
-        let in_process = InProcessGateway::new(&configuration, Arc::new(Completed), WallClock::system());
+        let configuration = one_tenant("[cache]\nsettle_ttl = \"30s\"\nstale_if_error = \"1h\"\n");
+        let in_process = InProcessGateway::new(&configuration, Arc::new(Immediate(completed)));
         let look_up = async |id: &str| {
-            let request = Request::builder().uri(format!("/v1/calls/{id}")).header("host", "gateway");
-            let request = request.header("authorization", format!("Bearer {TOKEN}"));
-            let answer = in_process.answer(request.body(Empty::<Bytes>::new()).unwrap()).await;
-            assert_eq!(answer.status(), 200);
+            let request = get(&format!("/v1/calls/{id}")).body(Empty::<Bytes>::new()).unwrap();
+            assert_eq!(in_process.answer(request).await.status(), 200);
         };
         look_up("call_old").await;
         tokio::time::advance(Duration::from_secs(1800)).await;
         look_up("call_new").await;
-        let snapshot = &in_process.runtime.snapshot;
-        let tenant = snapshot.directory.named(&TenantName::parse("alpha").unwrap()).unwrap();
+        let (tenant, snapshot) = (in_process.tenant("alpha"), &in_process.runtime.snapshot);
         let entries_after_sweep = || {
             tenant.cache().sweep(&snapshot.policy, clock::now());
             tenant.cache().size().0

@@ -8,14 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{HeaderMap, Request, StatusCode};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::Empty;
 
-use super::in_process::InProcessGateway;
-use crate::clock::{self, Instant, WallClock};
-use crate::domain::TenantName;
-use crate::upstream::{Connection, ExchangeDeadlines, Opened, Opening, ResponseBody, Transport};
+use super::in_process::{InProcessGateway, get, one_tenant, opened};
+use crate::clock::{self, Instant};
+use crate::upstream::{ExchangeDeadlines, Opening, Transport};
 
-const TOKEN: &str = "token-of-alpha-0123456789abcdefghij";
 /// How long an upstream request takes.
 const LATENCY: Duration = Duration::from_millis(80);
 
@@ -37,9 +35,7 @@ impl Transport for Call {
                 r#"{{"success":true,"data":{{"id":"call_1","status":"{status}"}},"meta":{{"came":{}}}}}"#,
                 came.as_millis()
             );
-            let (headers, connection) = (HeaderMap::new(), Connection::default());
-            let body = ResponseBody::Whole(body.into());
-            Ok(Opened { status: StatusCode::OK, headers, body, connection })
+            Ok(opened(StatusCode::OK, HeaderMap::new(), body))
         })
     }
 }
@@ -61,18 +57,10 @@ struct Got {
 
 impl Simulation {
     fn new(seconds: u64) -> Self {
-        let configuration = format!(
-            "[upstream]\nbase_url = \"http://127.0.0.1:1\"\n[[tenants]]\nname = \"alpha\"\n\
-             tokens = [{{ value = \"{TOKEN}\" }}]\nupstream_key = {{ value = \"key\" }}\n"
-        );
         let (start, fetches) = (clock::now(), Arc::new(AtomicUsize::new(0)));
         let length = Duration::from_secs(seconds);
         let call = Call { start, length, fetches: Arc::clone(&fetches) };
-        Self {
-            start,
-            fetches,
-            gateway: InProcessGateway::new(&configuration, Arc::new(call), WallClock::system()),
-        }
+        Self { start, fetches, gateway: InProcessGateway::new(&one_tenant(""), Arc::new(call)) }
     }
 
     fn now(&self) -> Duration {
@@ -84,15 +72,11 @@ impl Simulation {
     }
 
     async fn wait(&self, seconds: u64) -> Got {
-        let request = Request::builder().uri("/v1/calls/call_1").header("host", "gateway");
-        let request = request.header("authorization", format!("Bearer {TOKEN}"));
-        let request = request.header("prefer", format!("wait={seconds}"));
-        let answer = self.gateway.answer(request.body(Empty::<Bytes>::new()).unwrap()).await;
-        assert_eq!(answer.status(), StatusCode::OK);
-        let applied = answer.headers().get("preference-applied");
-        let applied = applied.map(|value| value.to_str().unwrap().to_owned());
-        let body = answer.into_body().frame().await.unwrap().unwrap().into_data().unwrap();
-        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let request = get("/v1/calls/call_1").header("prefer", format!("wait={seconds}"));
+        let answer = self.gateway.ask(request.body(Empty::<Bytes>::new()).unwrap()).await;
+        assert_eq!(answer.status, 200);
+        let applied = answer.field("preference-applied").map(str::to_owned);
+        let body = answer.json();
         let came = Duration::from_millis(body["meta"]["came"].as_u64().unwrap());
         Got { is_final: body["data"]["status"] == "completed", came, applied }
     }
@@ -178,11 +162,26 @@ async fn every_wait_is_counted_and_leaves_nothing_behind() {
     let leaving = async { tokio::time::timeout(Duration::from_secs(3), simulation.wait(30)).await.is_err() };
     let (first, second, has_left) = tokio::join!(simulation.wait(30), simulation.wait(5), leaving);
     assert!(first.is_final && !second.is_final && has_left);
-    let tenant = &simulation.gateway.runtime.snapshot.directory;
-    let tenant = tenant.named(&TenantName::parse("alpha").unwrap()).unwrap();
+    let tenant = simulation.gateway.tenant("alpha");
     assert_eq!(tenant.watches().size(), (0, 0));
     let ends: Vec<_> = tenant.metrics().wait_ends().map(|(end, count)| (end.label(), count)).collect();
     let expected =
         [("final", 1), ("time", 1), ("gone", 1), ("error", 0), ("drain", 0), ("reload", 0), ("full", 0)];
     assert_eq!(ends, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_ends_every_wait_with_what_it_has_and_begins_none() {
+    let simulation = Simulation::new(180);
+    let begins = async {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        simulation.gateway.drain(Duration::from_secs(4));
+    };
+    let (ends, ()) = tokio::join!(join_all((0..20).map(|_| simulation.wait(30))), begins);
+    assert!(ends.iter().all(|got| !got.is_final && got.applied.as_deref() == Some("wait=30")));
+    let ended = simulation.now();
+    assert!((10_000..=11_100).contains(&ended.as_millis()), "{ended:?}: within a quarter of the drain");
+    let late = simulation.wait(30).await;
+    assert_eq!((late.is_final, late.applied), (false, None));
+    assert!(simulation.now() - ended <= 2 * LATENCY, "answered at once");
 }

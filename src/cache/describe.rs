@@ -7,7 +7,6 @@ use super::store::Entry;
 use crate::clock::Instant;
 use crate::config::CacheSettings;
 
-/// The description of an entry.
 #[derive(Debug, Serialize)]
 pub(crate) struct Description {
     /// `call` or `negative`.

@@ -21,7 +21,6 @@ pub(crate) struct FetchOutcome {
     pub(crate) effort: Effort,
 }
 
-/// How a fetch ended.
 #[derive(Debug)]
 pub(crate) enum FetchEnd {
     /// With a response to be stored: the upstream's status, the entry, and its freshness in seconds.

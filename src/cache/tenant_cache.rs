@@ -26,7 +26,6 @@ pub(crate) type CallLeader = LeaderGuard<CallId, FetchResult>;
 /// that it saw, unless it was removed meanwhile: a 304 must not bring back a purged entry.
 pub(crate) type JoinedFetch = Joined<CallId, FetchResult, Arc<Entry>, Option<Arc<Entry>>>;
 
-/// The cache of one tenant.
 pub(crate) struct TenantCache {
     current: ArcSwap<Generation>,
     refusals: Arc<LastRefusals>,
@@ -303,6 +302,15 @@ impl Generation {
     /// The transcription of a call that has this link.
     pub(crate) fn transcript(&self, id: &CallId, link: &LinkText) -> Option<Arc<Entry>> {
         self.transcripts.get(id, link)
+    }
+
+    /// The same, without counting as a use.
+    pub(crate) fn held_transcript(&self, id: &CallId, link: &LinkText) -> Option<Arc<Entry>> {
+        self.transcripts.peek(id, link)
+    }
+
+    pub(crate) fn is_fetching_transcript(&self, id: &CallId) -> bool {
+        self.transcript_flights.is_in_flight(id)
     }
 
     /// Joins the fetch of a transcription, or leads one, unless there is another one by now than the one that the

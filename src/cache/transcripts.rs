@@ -93,6 +93,13 @@ impl Transcripts {
         Some(entry)
     }
 
+    /// The same, without counting as a use.
+    pub(super) fn peek(&self, id: &CallId, link: &LinkText) -> Option<Arc<Entry>> {
+        let stored = self.stored();
+        let transcript = stored.entries.get(id).filter(|transcript| transcript.link == *link)?;
+        Some(Arc::clone(&transcript.entry))
+    }
+
     /// Stores a transcription, if there is room for it once all others are gone.
     pub(super) fn insert(&self, id: &CallId, entry: Arc<Entry>, link: LinkText) -> Result<(), NotStored> {
         let mut stored = self.stored();

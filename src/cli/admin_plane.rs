@@ -14,7 +14,6 @@ use crate::admin::{AdminClient, AdminConnection, AdminReply, AskError, Endpoint}
 use crate::config::{self, AdminAccess};
 use crate::message::HttpVersion;
 
-/// The admin plane of one gateway.
 pub(crate) struct AdminPlane {
     /// One for each configured address; at least one.
     clients: Vec<AdminClient>,

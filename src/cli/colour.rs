@@ -12,9 +12,7 @@ use crate::telemetry::Colour;
 pub(super) enum ColourChoice {
     /// In a terminal, unless `NO_COLOR` is set.
     Auto,
-    /// Always.
     Always,
-    /// Never.
     Never,
 }
 

@@ -33,17 +33,7 @@ fn query(args: &ExplainArgs) -> String {
 
 fn text(explanation: &Value) -> String {
     let word = |name: &str| explanation.get(name).and_then(Value::as_str).unwrap_or("?");
-    let code = explanation.get("code").and_then(Value::as_str).map(|code| format!(" {code}"));
-    let again = explanation.get("retry_after").map(|seconds| format!("; retry after {seconds} s"));
-    let mut out = format!(
-        "{}/{}: {}{} ({}{})\n\n",
-        word("tenant"),
-        word("id"),
-        word("would"),
-        code.unwrap_or_default(),
-        word("because"),
-        again.unwrap_or_default()
-    );
+    let mut out = format!("{}/{}: {}\n\n", word("tenant"), word("id"), verdict(explanation));
     for decision in explanation.get("decisions").and_then(Value::as_array).into_iter().flatten() {
         let word = |name: &str| decision.get(name).and_then(Value::as_str).unwrap_or("?");
         let _ = writeln!(out, "{:<19} {}", word("step"), word("result"));
@@ -51,7 +41,28 @@ fn text(explanation: &Value) -> String {
             write_details("", details, &mut out);
         }
     }
+    for media in explanation.get("media").and_then(Value::as_array).into_iter().flatten() {
+        write_media(media, &mut out);
+    }
     out
+}
+
+/// The verdict on a request for a recording or transcription, and what it depends on.
+fn write_media(media: &Value, out: &mut String) {
+    let word = |name: &str| media.get(name).and_then(Value::as_str).unwrap_or("?");
+    let _ = writeln!(out, "{:<19} {}", word("kind"), verdict(media));
+    let facts = ["link", "host", "expires_in_seconds", "streams_left"];
+    let facts = facts.into_iter().filter_map(|name| Some((name.to_owned(), media.get(name)?.clone())));
+    write_details("", &facts.collect(), out);
+}
+
+/// What would happen, and why.
+fn verdict(explanation: &Value) -> String {
+    let word = |name: &str| explanation.get(name).and_then(Value::as_str).unwrap_or("?");
+    let code = explanation.get("code").and_then(Value::as_str).map(|code| format!(" {code}"));
+    let again = explanation.get("retry_after").map(|seconds| format!("; retry after {seconds} s"));
+    let (code, again) = (code.unwrap_or_default(), again.unwrap_or_default());
+    format!("{}{code} ({}{again})", word("would"), word("because"))
 }
 
 /// One line for each value, with nested names joined.
@@ -79,12 +90,17 @@ mod tests {
                 { "step": "route", "result": "call", "details": { "route": "/v1/calls/{id}" } },
                 { "step": "entry", "result": "fresh", "details": { "freshness": { "lifetime_seconds": 10.0 }, "etag": null } },
             ],
+            "media": [
+                { "kind": "recording", "would": "refuse", "code": "NOT_READY", "detail": "not-ready", "retry_after": 5,
+                  "because": "not yet", "link": "absent", "host": null, "expires_in_seconds": null, "streams_left": 16 },
+            ],
         });
         assert_eq!(
             text(&explanation),
             "billing/call_1: hit (fresh for another 9 s)\n\n\
              route               call\n    route: /v1/calls/{id}\n\
-             entry               fresh\n    freshness.lifetime_seconds: 10.0\n"
+             entry               fresh\n    freshness.lifetime_seconds: 10.0\n\
+             recording           refuse NOT_READY (not yet; retry after 5 s)\n    link: absent\n    streams_left: 16\n"
         );
         let refused = serde_json::json!({
             "tenant": "billing", "id": "call_1", "would": "refuse", "code": "RATE_LIMITED", "because": "spent",

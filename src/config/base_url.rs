@@ -85,7 +85,6 @@ impl BaseUrl {
         self.endpoint(&format!("/v1/calls?invoice_id={}", invoice.as_str()))
     }
 
-    /// The URL of a call.
     pub(crate) fn call(&self, id: &CallId) -> Option<Uri> {
         self.endpoint(&format!("/v1/calls/{}", id.as_str()))
     }

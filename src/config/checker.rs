@@ -145,7 +145,6 @@ impl<'a> Checker<'a> {
         Some((upstream_key, SecretSource::from(source)))
     }
 
-    /// The key of a level.
     pub(crate) fn level_key(&mut self, key: &str, source: &RawSecret) -> Option<LevelKey> {
         match self.secret(key, source)? {
             Ok(secret) => self.take(key, LevelKey::new(secret)),

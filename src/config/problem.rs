@@ -16,7 +16,6 @@ pub enum ValueOrigin {
     Nowhere,
 }
 
-/// One problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigProblem {
     pub origin: ValueOrigin,

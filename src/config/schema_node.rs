@@ -15,7 +15,6 @@ pub(crate) enum SchemaNode {
     Table(TableSchema),
     /// A table with exactly one of these keys.
     OneKey(TableSchema),
-    /// A list.
     List(Box<SchemaNode>),
     /// A string or a list of strings.
     TextOrList,
@@ -29,7 +28,6 @@ pub(crate) enum SchemaNode {
     Choice(Vec<String>),
     /// A whole number within these bounds.
     Integer(i64, i64),
-    /// A number.
     Number,
     /// `true` or `false`.
     Boolean,

@@ -196,7 +196,6 @@ pub(crate) enum ForwardOutcome {
     NotStored {
         /// The upstream's status.
         status: u16,
-        /// Why.
         why: NotStored,
     },
 }
@@ -232,9 +231,7 @@ pub(crate) enum CacheOutcome {
     Forwarded {
         /// Why it could not be answered from the cache.
         forward: Forward,
-        /// The result.
         outcome: ForwardOutcome,
-        /// Its part in the fetch.
         part: Part,
     },
     /// Sent upstream for a response that is never stored.
@@ -243,7 +240,6 @@ pub(crate) enum CacheOutcome {
         status: Option<u16>,
         /// Why the response was unusable, if it was.
         unusable: Option<NotStored>,
-        /// Its part in the fetch.
         part: Part,
     },
 }
@@ -251,7 +247,6 @@ pub(crate) enum CacheOutcome {
 /// A lookup's part in the fetch that it was answered from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// It led the fetch.
     Led,
     /// It followed another request's.
     Followed,

@@ -19,10 +19,8 @@ pub(crate) const METHODS: [Method; 6] =
 const OWN_PATHS: [&str; 4] =
     ["/v1/calls", "/v1/calls/{id}", "/v1/calls/{id}/recording", "/v1/calls/{id}/transcription"];
 
-/// One endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PassthroughEndpoint {
-    /// Its method.
     pub method: Method,
     path: PathTemplate,
     /// The names of the parameters that its query may have, each at most once.
@@ -105,7 +103,6 @@ impl PassthroughEndpoint {
         !name.is_empty() && NAME.spells(name.as_bytes())
     }
 
-    /// Its path.
     pub(crate) const fn path(&self) -> &PathTemplate {
         &self.path
     }

@@ -40,7 +40,6 @@ pub(crate) enum QueryGrammar {
 /// The resource that a request targets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TargetResource {
-    /// A call.
     Call(CallId),
     /// The list of an invoice's calls.
     Calls(InvoiceId),

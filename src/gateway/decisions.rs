@@ -32,7 +32,6 @@ pub(super) struct CachedAnswer {
 
 /// A lookup that the cache can't answer.
 pub(super) struct Miss {
-    /// Why.
     pub(super) forward: Forward,
     /// The entry at the time of this decision, usable or not.
     pub(super) seen: Option<Arc<Entry>>,

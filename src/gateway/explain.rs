@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::decisions::{CacheDecision, CachedAnswer, Miss, decide, directives, fall_back};
 use super::explained::Explained;
+use super::explained_media::{CallVerdict, ExplainedMedia, MediaEvaluation};
 use super::plane::Gateway;
 use super::recall::{HeldCall, HeldEntry, held};
 use super::refresh::UnknownTenant;
@@ -17,13 +18,12 @@ use super::requested_wait::RequestedWait;
 use super::snapshot::Snapshot;
 use crate::cache::{Entry, Generation, StoreMode, WaitLimitReached};
 use crate::clock::{self, Instant};
-use crate::domain::{CallId, Overload, Refusal, RouteLabel, TargetResource, TenantName, route};
+use crate::domain::{CallId, MediaKind, Overload, Refusal, RouteLabel, TargetResource, TenantName, route};
 use crate::limits::Quota;
 use crate::message::Validators;
 use crate::tenant::Tenant;
 use crate::upstream::{FetchError, Urgency};
 
-/// An explanation.
 #[derive(Debug, Serialize)]
 pub(crate) struct Explanation {
     tenant: String,
@@ -32,11 +32,12 @@ pub(crate) struct Explanation {
     verdict: Explained,
     /// Each decision on the way, in order.
     decisions: Vec<Step>,
+    /// What would come of a request for each of the call's media that the tenant may ask for.
+    media: Vec<ExplainedMedia>,
     /// What each level holds of the call.
     levels: Vec<HeldEntry>,
 }
 
-/// One decision.
 #[derive(Debug, Serialize)]
 struct Step {
     step: &'static str,
@@ -65,10 +66,10 @@ impl Gateway {
         let (now, steps) = (clock::now(), Vec::new());
         let mut evaluation =
             Evaluation { gateway: self, snapshot: &snapshot, tenant, headers, below, now, steps };
-        let verdict = evaluation.run(segment);
+        let (verdict, media) = evaluation.run(segment);
         let decisions = evaluation.steps;
         let (tenant, id) = (tenant.name().to_string(), segment.to_owned());
-        Ok(Explanation { tenant, id, verdict, decisions, levels })
+        Ok(Explanation { tenant, id, verdict, decisions, media, levels })
     }
 }
 
@@ -88,14 +89,43 @@ impl Evaluation<'_> {
         self.steps.push(Step { step, result: result.into(), details });
     }
 
-    fn run(&mut self, segment: &str) -> Explained {
-        if let Err(refusal) = self.charge() {
-            return Explained::refused(refusal);
+    /// The verdicts on the lookup and on requests for the call's media.
+    fn run(&mut self, segment: &str) -> (Explained, Vec<ExplainedMedia>) {
+        let routed = self.charge().and_then(|()| self.route(segment));
+        let Ok(id) = CallId::parse(segment.as_bytes()) else {
+            return (
+                routed.map_or_else(Explained::refused, |_| Explained::refused(Refusal::CallIdFormat)),
+                vec![],
+            );
+        };
+        let call = match routed {
+            Ok(()) => self.look_up(&id),
+            // Only the call's own route is missing.
+            Err(Refusal::NoRoute) => {
+                let steps = self.steps.len();
+                let call = self.look_up(&id);
+                self.steps.truncate(steps);
+                call
+            }
+            Err(refusal) => CallVerdict::refused(refusal),
+        };
+        let media = self.media(&id, &call);
+        match routed {
+            Ok(()) => (call.explained, media),
+            Err(refusal) => (Explained::refused(refusal), media),
         }
-        match self.route(segment) {
-            Ok(id) => self.look_up(&id),
-            Err(refusal) => Explained::refused(refusal),
-        }
+    }
+
+    fn media(&self, id: &CallId, call: &CallVerdict) -> Vec<ExplainedMedia> {
+        let evaluation = MediaEvaluation {
+            snapshot: self.snapshot,
+            tenant: self.tenant,
+            directives: directives(self.headers, &self.snapshot.policy),
+            now: self.now,
+            wall_now: self.gateway.wall.now(),
+        };
+        let kinds = MediaKind::ALL.into_iter().filter(|kind| self.tenant.routes().allows(kind.route()));
+        kinds.map(|kind| evaluation.explain(kind, id, call)).collect()
     }
 
     fn charge(&mut self) -> Result<(), Refusal> {
@@ -113,15 +143,15 @@ impl Evaluation<'_> {
         self.report(step, result, details);
     }
 
-    fn route(&mut self, segment: &str) -> Result<CallId, Refusal> {
+    fn route(&mut self, segment: &str) -> Result<(), Refusal> {
         let template = RouteLabel::Call.template().unwrap_or_default();
         let target = template.replace("{id}", segment).parse::<Uri>();
         let routed = target.map_err(|_| Refusal::CallIdFormat);
         let routed = routed.and_then(|target| route(&Method::GET, &target, self.tenant.routes()).1);
         let refusal = match routed {
-            Ok(TargetResource::Call(id)) => {
+            Ok(TargetResource::Call(_)) => {
                 self.report("route", "call", json!({ "route": template }));
-                return Ok(id);
+                return Ok(());
             }
             Ok(TargetResource::Calls(_) | TargetResource::Media(..)) => Refusal::NoRoute,
             Err(refusal) => refusal,
@@ -131,23 +161,23 @@ impl Evaluation<'_> {
         Err(refusal)
     }
 
-    fn look_up(&mut self, id: &CallId) -> Explained {
+    fn look_up(&mut self, id: &CallId) -> CallVerdict {
         self.report_watch(id);
         let generation = self.tenant.cache().current();
         let entry = self.below.clone().or_else(|| generation.entry(id));
         self.report_entry(id, entry.as_ref());
         let directives = directives(self.headers, &self.snapshot.policy);
         match decide(entry, &directives, &self.snapshot.policy, self.now) {
-            CacheDecision::Serve(answer) => Explained::served(answer.outcome),
+            CacheDecision::Serve(answer) => CallVerdict::served(answer),
             CacheDecision::Renew(answer) => {
                 self.report_renewal(id, &answer, &generation);
-                Explained::served(answer.outcome)
+                CallVerdict::served(answer)
             }
             CacheDecision::Fetch(miss) => match self.would_join_watch(id) {
-                true => Explained::wait(),
+                true => CallVerdict::without_entry(Explained::wait()),
                 false => self.fetch(id, &miss, &generation),
             },
-            CacheDecision::NotCached(_) => Explained::refused(Refusal::NotCached),
+            CacheDecision::NotCached(_) => CallVerdict::refused(Refusal::NotCached),
         }
     }
 
@@ -194,7 +224,7 @@ impl Evaluation<'_> {
         self.report(STEP, if refused.is_none() { "begins" } else { "gives way" }, Value::Null);
     }
 
-    fn fetch(&mut self, id: &CallId, miss: &Miss, generation: &Generation) -> Explained {
+    fn fetch(&mut self, id: &CallId, miss: &Miss, generation: &Generation) -> CallVerdict {
         let (waits, is_fetching) = (self.tenant.waits(), generation.is_fetching(id));
         let full = if self.snapshot.in_flight.is_full() {
             Some(Overload::MaxInFlight)
@@ -206,22 +236,27 @@ impl Evaluation<'_> {
         if let Some(overload) = full {
             let refusal = Refusal::Overloaded(overload);
             self.report("waiting", "full", json!({ "limit": refusal.detail() }));
-            return Explained::refused(refusal);
+            return CallVerdict::refused(refusal);
         }
         let fwd = json!({ "fwd": miss.forward.token() });
         if is_fetching {
             self.report("fetch", "a fetch is in flight: it would be followed", fwd);
-            return Explained::follow();
+            return CallVerdict::without_entry(Explained::follow());
         }
         self.report("fetch", "none is in flight", fwd);
         // For a client that said `no-store`, the store is not even read.
         let entry = miss.entry().filter(|_| miss.store_mode == StoreMode::Store);
         let validators = entry.map(|entry| entry.validators()).unwrap_or_default();
         match self.report_upstream(id, &validators, Urgency::Foreground) {
-            None => Explained::fetch(miss.forward, self.tenant.upstream().keys().are_rejected()),
+            None => {
+                let key_was_rejected = self.tenant.upstream().keys().are_rejected();
+                CallVerdict::without_entry(Explained::fetch(miss.forward, key_was_rejected))
+            }
             Some(refusal) => match fall_back(miss, &self.snapshot.policy, self.now) {
-                Some(_) => Explained::stale_for(refusal),
-                None => Explained::refused(refusal),
+                Some(answer) => {
+                    CallVerdict { explained: Explained::stale_for(refusal), entry: Some(answer.entry) }
+                }
+                None => CallVerdict::refused(refusal),
             },
         }
     }

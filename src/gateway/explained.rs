@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use crate::domain::{CacheOutcome, Forward, Refusal, StaleReason};
+use crate::domain::{CacheOutcome, Forward, NotStored, Overload, Refusal, StaleReason};
 
 /// What would come of a lookup.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(super) struct Explained {
     would: Would,
     /// The error code that the lookup would get.
@@ -96,6 +96,31 @@ impl Explained {
     pub(super) fn wait() -> Self {
         Self::of(Would::Wait, "the call is polled until it is final, and the request may wait for that")
     }
+
+    /// A request for the media of a call that would not be served from the cache.
+    pub(super) fn before_media(&self) -> Self {
+        match self.would {
+            Would::Hit | Would::Negative | Would::Stale | Would::Refuse => self.clone(),
+            Would::Fetch | Would::Follow | Would::Wait => {
+                let because = format!("first the call itself: {}", self.because);
+                Self { because: because.into(), ..self.clone() }
+            }
+        }
+    }
+
+    /// A call or link of which no use can be made.
+    pub(super) fn unusable(why: NotStored, because: &'static str) -> Self {
+        let because = because.into();
+        Self { detail: Some(why.label()), because, ..Self::refused(Refusal::UpstreamFailed) }
+    }
+
+    pub(super) fn link_followed() -> Self {
+        Self::of(Would::Fetch, "the link would be followed")
+    }
+
+    pub(super) fn transcript_followed() -> Self {
+        Self::of(Would::Follow, "a fetch of this transcription is in flight")
+    }
 }
 
 /// Why a lookup would be refused, in an operator's words.
@@ -105,7 +130,12 @@ const fn cause(refusal: Refusal) -> &'static str {
         Refusal::NoRoute => "the tenant's routes do not include calls by ID",
         Refusal::CallIdFormat => "the ID does not match ^call_[A-Za-z0-9]{1,64}$",
         Refusal::NotCached => "nothing usable is stored, and the request allows nothing else",
-        Refusal::Overloaded(_) => "as many lookups as may be already wait for a fetch",
+        Refusal::Overloaded(Overload::MaxInFlight | Overload::MaxWaiting) => {
+            "as many lookups as may be already wait for a fetch"
+        }
+        Refusal::Overloaded(Overload::MediaStreams) => {
+            "the tenant has as many streams as media.max_streams allows"
+        }
         Refusal::UpstreamPaused { .. } => "the upstream asked this tenant to wait",
         Refusal::UpstreamUnavailable { .. } => "the breaker is open",
         Refusal::UpstreamBudget { .. } => "the tenant's upstream_limit is spent",

@@ -52,15 +52,20 @@ pub(crate) struct FetchSpawner {
 }
 
 impl FetchSpawner {
-    /// On this runtime, with each fetch tracked in `tasks`.
-    pub(crate) fn on(runtime: Handle, tasks: TaskTracker) -> Self {
-        Self { tasks, runtime: Some(runtime) }
+    /// On this runtime.
+    pub(crate) fn on(runtime: Handle) -> Self {
+        Self { tasks: TaskTracker::new(), runtime: Some(runtime) }
     }
 
     /// On the calling runtime, if it is the only one.
     #[cfg(any(test, feature = "bench"))]
-    pub(crate) fn anywhere(tasks: TaskTracker) -> Self {
-        Self { tasks, runtime: None }
+    pub(crate) fn anywhere() -> Self {
+        Self { tasks: TaskTracker::new(), runtime: None }
+    }
+
+    /// In which each fetch is tracked.
+    pub(super) const fn tasks(&self) -> &TaskTracker {
+        &self.tasks
     }
 
     pub(super) fn spawn(&self, fetch: impl Future<Output = ()> + Send + 'static) {

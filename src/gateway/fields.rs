@@ -15,7 +15,6 @@ use crate::telemetry::TRACEPARENT;
 /// A field that must occur exactly once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Only<'a> {
-    /// It is absent.
     #[default]
     Absent,
     /// Its one value.
@@ -44,9 +43,7 @@ impl<'a> Only<'a> {
 /// The collected fields.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Fields<'a> {
-    /// `Host`.
     pub host: Only<'a>,
-    /// `Authorization`.
     pub authorization: Only<'a>,
     /// The first `X-Request-Id`.
     pub request_id: Option<&'a HeaderValue>,

@@ -198,15 +198,11 @@ impl Gateway {
                     LookedUp::Answered(Ok(found)) => PendingCall::Found(Some(found)),
                     LookedUp::Pending(lookup) => PendingCall::Lookup(lookup),
                 };
-                Progress::Pending(Box::new(Pending::Media(PendingMedia {
-                    kind,
-                    fields: MediaFields::read(request.method(), request.headers()),
-                    directives,
-                    context: LookupContext::new(&snapshot, tenant, id, record.started()),
-                    in_flight: snapshot.in_flight.clone(),
-                    call,
-                    limits,
-                })))
+                let fields = MediaFields::read(request.method(), request.headers());
+                let context = LookupContext::new(&snapshot, tenant, id, record.started());
+                let in_flight = snapshot.in_flight.clone();
+                let media = PendingMedia { kind, fields, directives, context, in_flight, call, limits };
+                Progress::Pending(Box::new(Pending::Media(media)))
             }
             TargetResource::Calls(invoice) => {
                 list_calls(invoice, &snapshot, tenant, directives, limits, record)

@@ -11,7 +11,7 @@ use super::recall::recall;
 use super::requested_wait::RequestedWait;
 use super::respond::Found;
 use crate::cache::{
-    Entry, FetchOutcome, FetchResponse, FetchResult, JoinedFetch, RequestDirectives, StoreMode,
+    CallLeader, Entry, FetchOutcome, FetchResponse, FetchResult, JoinedFetch, RequestDirectives, StoreMode,
 };
 use crate::clock::{self, Instant};
 use crate::domain::{CacheOutcome, ForwardOutcome, Level, Overload, Part, Refusal};
@@ -63,23 +63,7 @@ impl PendingLookup {
                     }
                     JoinedFetch::Follow(follower) => (follower, Part::Followed),
                     JoinedFetch::Lead { guard, follower, seen } => {
-                        let Some(slot) = context.tenant.waits().fetches.take() else {
-                            let refusal = Refusal::Overloaded(Overload::MaxWaiting);
-                            context.generation.complete(guard, FetchOutcome::refused(refusal));
-                            return Err(refusal);
-                        };
-                        // For a client that said `no-store`, the store isn't even read.
-                        let entry = seen.filter(|_| miss.store_mode == StoreMode::Store);
-                        let below = match (self.below, &entry) {
-                            (BelowMemory::Skipped, _) => BelowMemory::Skipped,
-                            (_, Some(_)) => BelowMemory::Newer,
-                            // It was purged meanwhile.
-                            (BelowMemory::Newer, None) => BelowMemory::First,
-                            (below, None) => below,
-                        };
-                        FetchTask::new(context.clone(), entry, record.id.clone(), record.trace.clone())
-                            .asking(below)
-                            .spawn(guard, slot, fetches);
+                        self.lead(guard, seen, fetches, record)?;
                         (follower, Part::Led)
                     }
                     JoinedFetch::Stored(entry) => {
@@ -125,6 +109,35 @@ impl PendingLookup {
 }
 
 impl PendingLookup {
+    /// Starts the fetch, if there is a place for it.
+    fn lead(
+        &self,
+        guard: CallLeader,
+        seen: Option<Arc<Entry>>,
+        fetches: &FetchSpawner,
+        record: &Record,
+    ) -> Result<(), Refusal> {
+        let Self { context, miss, .. } = self;
+        let Some(slot) = context.tenant.waits().fetches.take() else {
+            let refusal = Refusal::Overloaded(Overload::MaxWaiting);
+            context.generation.complete(guard, FetchOutcome::refused(refusal));
+            return Err(refusal);
+        };
+        // For a client that said `no-store`, the store isn't even read.
+        let entry = seen.filter(|_| miss.store_mode == StoreMode::Store);
+        let below = match (self.below, &entry) {
+            (BelowMemory::Skipped, _) => BelowMemory::Skipped,
+            (_, Some(_)) => BelowMemory::Newer,
+            // It was purged meanwhile.
+            (BelowMemory::Newer, None) => BelowMemory::First,
+            (below, None) => below,
+        };
+        FetchTask::new(context.clone(), entry, record.id.clone(), record.trace.clone())
+            .asking(below)
+            .spawn(guard, slot, fetches);
+        Ok(())
+    }
+
     /// Decides on an entry that a level below memory had. `None`: it must be renewed first, or fetched.
     fn serve_recalled(
         &mut self,

@@ -9,3 +9,6 @@ mod story;
 pub(super) mod stream;
 mod transcript;
 mod transcript_task;
+
+pub(super) use pending::is_kept;
+pub(super) use refusal::missing;

@@ -7,6 +7,7 @@ mod cutoff;
 mod decisions;
 mod explain;
 mod explained;
+mod explained_media;
 mod fetch_task;
 mod fields;
 mod framing;
@@ -22,16 +23,13 @@ mod refresh;
 mod requested_wait;
 mod respond;
 mod snapshot;
-
 mod wait;
 mod wait_drain;
 
 #[cfg(any(test, feature = "bench"))]
 pub(crate) use body::AnswerBody;
-pub(crate) use cutoff::Cutoff;
 pub(crate) use fetch_task::FetchSpawner;
 pub(crate) use plane::Gateway;
 pub(crate) use recall::{HeldCall, HeldEntry, held};
 pub(crate) use refresh::UnknownTenant;
-pub(crate) use snapshot::{Snapshot, Snapshots};
-pub(crate) use wait_drain::WaitDrain;
+pub(crate) use snapshot::Snapshot;

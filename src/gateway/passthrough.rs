@@ -73,7 +73,6 @@ pub(super) struct PendingPassthrough {
     length: usize,
 }
 
-/// Reads a body.
 pub(super) type ReadBody = Pin<Box<dyn Future<Output = Option<Bytes>> + Send>>;
 
 /// Reads a body of at most `most` bytes.

@@ -10,6 +10,7 @@ use super::snapshot::{Snapshot, Snapshots};
 use super::wait_drain::WaitDrain;
 use crate::clock::WallClock;
 use crate::fleet::Fleet;
+use crate::server::DrainWatch;
 use crate::telemetry::Telemetry;
 
 /// The data plane.
@@ -23,12 +24,33 @@ pub(crate) struct Gateway {
     pub(crate) tasks: TaskTracker,
     pub(crate) fetches: FetchSpawner,
     pub(crate) cutoff: Cutoff,
-    pub(crate) wait_drain: WaitDrain,
+    pub(super) wait_drain: WaitDrain,
     /// The gateways that it shares purges and calls with, if it does.
     pub(crate) fleet: Option<Arc<Fleet>>,
 }
 
 impl Gateway {
+    /// A data plane with this configuration, whose waits end when `drain` begins.
+    pub(crate) fn new(
+        snapshot: Arc<Snapshot>,
+        telemetry: Arc<Telemetry>,
+        wall: WallClock,
+        fetches: FetchSpawner,
+        drain: DrainWatch,
+        fleet: Option<Arc<Fleet>>,
+    ) -> Self {
+        Self {
+            snapshots: Snapshots::from(snapshot),
+            telemetry,
+            wall,
+            tasks: fetches.tasks().clone(),
+            fetches,
+            cutoff: Cutoff::new(),
+            wait_drain: WaitDrain::new(drain),
+            fleet,
+        }
+    }
+
     /// Puts another configuration in force. Waits end for tenants that are gone, or have other tokens or keys.
     pub(crate) fn replace(&self, next: Arc<Snapshot>) {
         let old = self.snapshots.swap(Arc::clone(&next));

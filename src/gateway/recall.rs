@@ -216,7 +216,6 @@ pub(crate) struct HeldEntry {
 
 /// A call as the levels hold it now.
 pub(crate) struct HeldCall {
-    /// In memory.
     pub(crate) memory: Option<Arc<Entry>>,
     /// Where memory has nothing of use.
     pub(crate) below: Option<Arc<Entry>>,

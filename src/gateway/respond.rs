@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Ver
 
 use super::body::AnswerBody;
 use super::media::answer::{MediaAnswer, MediaContent};
+use super::media::stream::MediaStream;
 use crate::cache::{Conditions, Entry, Represented};
 use crate::clock::WallClock;
 use crate::config::RateLimitHeaders;
@@ -210,7 +211,33 @@ impl ResponseWriter {
         {
             headers.append(LINK, links);
         }
-        let (body, stream) = match body {
+        let (body, stream) = self.body(body, status, &mut headers);
+        if let Some(WaitRecord { applied, .. }) = record.wait {
+            write_applied_wait(applied, &mut headers, &mut text);
+        }
+        if record.route == RouteLabel::Transcription && status.is_success() && !body.is_empty() {
+            count_transcription(record, &body);
+        }
+        let sent = if stream.is_some() { Sent::Stream } else { Sent::Bytes(body.len()) };
+        let (id, closing) = record.answered(status, refused, sent);
+        headers.insert(X_REQUEST_ID, id);
+        let mut response = Response::new(match stream {
+            None => AnswerBody::new(body, closing),
+            Some(stream) => AnswerBody::flowing(stream, closing),
+        });
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
+    }
+
+    /// The bytes of the body, or its stream. Writes the length where the HTTP library would not know it.
+    fn body(
+        &self,
+        body: Outgoing,
+        status: StatusCode,
+        headers: &mut HeaderMap,
+    ) -> (Bytes, Option<Box<MediaStream>>) {
+        match body {
             // As for a GET (RFC 9110 section 9.3.2); a 204 has none (section 8.6).
             Outgoing::Bytes(body) if self.method == Method::HEAD && status != StatusCode::NOT_MODIFIED => {
                 if status != StatusCode::NO_CONTENT {
@@ -223,32 +250,7 @@ impl ResponseWriter {
                 headers.extend(content.length().map(|length| (CONTENT_LENGTH, HeaderValue::from(length))));
                 (Bytes::new(), content.into_stream())
             }
-        };
-        if let Some(WaitRecord { applied, .. }) = record.wait
-            && let Some(value) = text.value(|out| {
-                out.put_slice(b"wait=");
-                put_decimal(out, applied);
-            })
-        {
-            headers.insert(PREFERENCE_APPLIED, value);
         }
-        if record.route == RouteLabel::Transcription
-            && status.is_success()
-            && !body.is_empty()
-            && let Some(tenant) = &record.tenant
-        {
-            tenant.media.count_whole(MediaKind::Transcription, body.len() as u64);
-        }
-        let sent = if stream.is_some() { Sent::Stream } else { Sent::Bytes(body.len()) };
-        let (id, closing) = record.answered(status, refused, sent);
-        headers.insert(X_REQUEST_ID, id);
-        let mut response = Response::new(match stream {
-            None => AnswerBody::new(body, closing),
-            Some(stream) => AnswerBody::flowing(stream, closing),
-        });
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
-        response
     }
 
     fn media(&mut self, media: &mut MediaAnswer) -> (StatusCode, Outgoing) {
@@ -331,6 +333,24 @@ fn links(record: &Record, id: &CallId) -> Option<HeaderValue> {
     let links: Vec<_> = kinds.map(link).collect();
     // An ID is letters and digits.
     if links.is_empty() { None } else { HeaderValue::try_from(links.join(", ")).ok() }
+}
+
+/// The wait that was applied, in seconds (RFC 7240 section 3).
+fn write_applied_wait(applied: u64, headers: &mut HeaderMap, text: &mut HeaderText) {
+    let value = text.value(|out| {
+        out.put_slice(b"wait=");
+        put_decimal(out, applied);
+    });
+    if let Some(value) = value {
+        headers.insert(PREFERENCE_APPLIED, value);
+    }
+}
+
+/// Counts a transcription that is sent from memory. One that flows counts itself.
+fn count_transcription(record: &Record, body: &Bytes) {
+    if let Some(tenant) = &record.tenant {
+        tenant.media.count_whole(MediaKind::Transcription, body.len() as u64);
+    }
 }
 
 /// Our member of `Cache-Status`, after those of the caches behind us.

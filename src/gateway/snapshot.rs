@@ -10,11 +10,8 @@ use crate::config::{CacheSettings, RateLimitHeaders, WaitSettings};
 use crate::domain::RouteAccess;
 use crate::tenant::{ConcurrencyLimit, Directory};
 
-/// One configuration.
 pub(crate) struct Snapshot {
-    /// Its tenants.
     pub directory: Directory,
-    /// The cache policy.
     pub policy: Arc<CacheSettings>,
     /// How long a lookup may take.
     pub total_timeout: Duration,

@@ -49,7 +49,6 @@ pub(crate) struct EntryStamp {
     pub(crate) receipt: i64,
 }
 
-/// An opened entry.
 pub(crate) struct OpenedEntry {
     pub(crate) stamp: EntryStamp,
     pub(crate) bytes: Vec<u8>,
@@ -225,7 +224,6 @@ impl SealRing {
     }
 }
 
-/// A sealed entry.
 #[derive(Debug, Clone)]
 pub(crate) struct SealedEntry {
     pub(crate) name: SealedName,

@@ -66,7 +66,6 @@ impl Limiter {
         }
     }
 
-    /// The rate.
     pub(crate) const fn rate(&self) -> Rate {
         self.rate
     }

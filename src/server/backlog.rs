@@ -32,7 +32,6 @@ pub(crate) struct SendBacklog {
     checks: AtomicU32,
 }
 
-/// One stream.
 #[derive(Debug, Default)]
 pub(super) struct StreamState {
     /// The task that answers on it. Aborting it resets the stream.

@@ -16,10 +16,10 @@ use crate::clock::{self, TimedOut};
 const LAST_LOOK: Duration = Duration::from_millis(50);
 
 /// The progress of a shutdown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy)]
 enum DrainStage {
     Serving,
-    Finishing,
+    Finishing { within: Duration },
 }
 
 /// Shuts down servers, and tracks every connection and task that they started.
@@ -76,10 +76,10 @@ impl Drain {
         self.close_signal.0.store(true, Relaxed);
     }
 
-    /// Asks everything in progress to finish.
-    pub(crate) fn begin(&self) {
+    /// Asks everything in progress to finish, for which it will have as long as `within`.
+    pub(crate) fn begin(&self, within: Duration) {
         self.announce();
-        self.stage.send_replace(DrainStage::Finishing);
+        self.stage.send_replace(DrainStage::Finishing { within });
         self.tasks.close();
     }
 
@@ -98,10 +98,20 @@ impl DrainWatch {
         self.close_signal.clone()
     }
 
-    /// Resolves when draining starts: from then on, waits that can be answered at once should end.
-    pub(crate) async fn begun(&mut self) {
-        // The sender lives as long as the program.
-        let _ = self.stage.wait_for(|stage| *stage >= DrainStage::Finishing).await;
+    /// Whether draining has started.
+    pub(crate) fn has_begun(&self) -> bool {
+        matches!(*self.stage.borrow(), DrainStage::Finishing { .. })
+    }
+
+    /// Resolves when draining starts, to the time that everything in progress then has to finish: waits that can be
+    /// answered at once should end within it.
+    pub(crate) async fn begun(&mut self) -> Duration {
+        let begun = self.stage.wait_for(|stage| matches!(stage, DrainStage::Finishing { .. })).await;
+        match begun.map(|stage| *stage) {
+            Ok(DrainStage::Finishing { within }) => within,
+            // The sender lives as long as the program.
+            Ok(DrainStage::Serving) | Err(_) => Duration::ZERO,
+        }
     }
 
     /// Resolves when idle connections should close: [`LAST_LOOK`] after draining starts.
@@ -136,7 +146,7 @@ mod tests {
         let mut watch = drain.watch();
         watch.clone().spawn(async move { watch.due().await });
         assert_eq!(drain.finish(Duration::from_secs(1)).await, Drained::CutOff(1));
-        drain.begin();
+        drain.begin(Duration::from_secs(1));
         assert_eq!(drain.finish(Duration::from_secs(1)).await, Drained::Whole);
     }
 
@@ -149,9 +159,11 @@ mod tests {
         assert!(watch.close_signal().is_due());
         let early = tokio::time::timeout(Duration::from_secs(1), watch.due()).await;
         assert!(early.is_err(), "announced is not begun");
-        drain.begin();
+        assert!(!watch.has_begun());
+        drain.begin(Duration::from_secs(30));
+        assert!(watch.has_begun());
         let start = clock::now();
-        watch.begun().await;
+        assert_eq!(watch.begun().await, Duration::from_secs(30));
         assert_eq!(clock::now(), start, "work can be cut short at once");
         watch.due().await;
         assert!(clock::now().duration_since(start) >= LAST_LOOK, "what is in transit has a moment more");

@@ -36,7 +36,7 @@ pub(crate) use accepted::Peer;
 pub(crate) use answering::{Answering, Caller};
 pub(crate) use connection::{Handler, HttpServer};
 pub(crate) use cut_off::CutOff;
-pub(crate) use drain::{Drain, Drained};
+pub(crate) use drain::{Drain, DrainWatch, Drained};
 pub(crate) use inherited::InheritedSockets;
 pub(crate) use listener::{Binding, IpFamilies, Listener};
 pub(crate) use outgoing_body::{Extent, OutgoingBody};

@@ -12,7 +12,6 @@ use super::histogram::Histogram;
 pub(crate) enum LevelResult {
     /// A fresh entry.
     Hit,
-    /// A stale one.
     Stale,
     Miss,
     /// No answer in time.

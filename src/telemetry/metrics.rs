@@ -24,7 +24,6 @@ use crate::domain::{ErrorCode, Outcome, RouteLabel};
 /// The upper bounds of the buckets for waits, in seconds; waits last up to five minutes.
 const WAIT_BUCKETS: [f64; 10] = [0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 300.0];
 
-/// Counts of reloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reloads {
     /// Reloads that took effect.
@@ -154,7 +153,6 @@ impl Metrics {
         self.count_start(at);
     }
 
-    /// Counts a rejected reload.
     pub(crate) fn count_reload_failure(&self) {
         self.shared.failed_reloads.increment();
         self.shared.last_reload_successful.set(0);

@@ -34,7 +34,6 @@ pub(crate) struct TenantMetrics {
     pub(crate) upstream_key_rejections: Counter,
     /// Promotions of the tenant's next key.
     pub(crate) upstream_key_promotions: Counter,
-    /// Retried upstream requests.
     pub(crate) upstream_retries: Counter,
     /// Time from sending an upstream request to the end of its response.
     pub(crate) upstream_seconds: Histogram,
@@ -42,7 +41,6 @@ pub(crate) struct TenantMetrics {
     upstream_key: AtomicU8,
     /// 1 while the breaker is open or half-open.
     pub(crate) upstream_breaker_open: Gauge,
-    /// Upstream requests in flight.
     pub(crate) upstream_in_flight: Gauge,
     /// The routes that it may use.
     routes: AtomicU8,
@@ -98,7 +96,6 @@ pub(crate) enum KeyInUse {
     Next,
 }
 
-/// The `key` label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyLabel {
     Primary,

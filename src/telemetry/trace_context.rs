@@ -2,9 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// `traceparent`.
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// `tracestate`.
 pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The longest `tracestate` that is passed on (Trace Context section 3.3.1.5 asks for at least 512).

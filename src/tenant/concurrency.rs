@@ -18,7 +18,6 @@ pub(crate) struct ConcurrencyLimit {
     service: LoadShed<TowerLimit<Run>>,
 }
 
-/// The limit is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LimitReached;
 
@@ -58,7 +57,12 @@ impl FetchSlots {
 
     /// Whether another one would be refused now.
     pub(crate) fn is_full(&self) -> bool {
-        self.0.available_permits() == 0
+        self.free() == 0
+    }
+
+    /// How many would be admitted now.
+    pub(crate) fn free(&self) -> usize {
+        self.0.available_permits()
     }
 
     /// A slot, if one is free.

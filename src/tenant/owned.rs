@@ -29,9 +29,7 @@ pub(crate) struct Tenant {
 
 /// A tenant's caches and watches.
 pub(crate) struct Caches {
-    /// Calls.
     pub(crate) calls: Arc<TenantCache>,
-    /// Lists of calls.
     pub(crate) lists: Arc<Lists>,
     /// Lookups that wait until a call is final.
     pub(crate) watches: Arc<Watches>,
@@ -52,9 +50,7 @@ pub(crate) struct TenantPurge {
 /// The limits on a tenant's waiting lookups, and on the fetches that they wait for.
 #[derive(Clone)]
 pub(crate) struct Waits {
-    /// The lookups.
     pub lookups: ConcurrencyLimit,
-    /// The fetches.
     pub fetches: FetchSlots,
     /// Recordings and transcriptions that are being sent.
     pub(crate) streams: FetchSlots,
@@ -118,12 +114,10 @@ impl Tenant {
         }
     }
 
-    /// Its name.
     pub(crate) const fn name(&self) -> &TenantName {
         &self.name
     }
 
-    /// Its tokens' digests.
     pub(super) fn token_hashes(&self) -> &[TokenHash] {
         &self.token_hashes
     }
@@ -200,7 +194,6 @@ impl Tenant {
         self.limit.as_ref().map(|limit| &limit.limiter)
     }
 
-    /// Its cache.
     pub(crate) const fn cache(&self) -> &Arc<TenantCache> {
         &self.caches.calls
     }
@@ -232,7 +225,6 @@ impl Tenant {
         self.caches.shared.as_ref().map(|shared| shared.key_ids())
     }
 
-    /// Its way to the upstream.
     pub(crate) const fn upstream(&self) -> &Arc<Upstream> {
         &self.upstream
     }
@@ -242,7 +234,6 @@ impl Tenant {
         &self.waits
     }
 
-    /// Its lists of calls.
     pub(crate) const fn lists(&self) -> &Arc<Lists> {
         &self.caches.lists
     }
@@ -262,7 +253,6 @@ impl Tenant {
         &self.caches.watches
     }
 
-    /// Its numbers.
     pub(crate) const fn metrics(&self) -> &Arc<TenantMetrics> {
         &self.metrics
     }

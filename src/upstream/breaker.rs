@@ -13,7 +13,6 @@ const SLOTS: u32 = 10;
 /// The assumed duration of a probe, for the `Retry-After` of requests refused meanwhile.
 const PROBE_TIME: Duration = Duration::from_secs(1);
 
-/// A breaker.
 #[derive(Debug)]
 pub(super) struct Breaker {
     settings: BreakerSettings,
@@ -62,9 +61,7 @@ pub(super) enum HealthSignal {
 /// A state change to be logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BreakerChange {
-    /// It opened.
     Opened,
-    /// It closed.
     Closed,
     /// A probe failed.
     Reopened,

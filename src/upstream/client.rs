@@ -21,7 +21,7 @@ use crate::telemetry::LimitLabel;
 
 use exchange::{Exchanged, NextRequest};
 use gate::{Admitted, PreviousRequest};
-pub(crate) use media::{MediaError, MediaFetched, OpenMedia};
+pub(crate) use media::{LinkProspect, MediaError, MediaFetched, OpenMedia};
 pub(crate) use state::{MediaParts, Parts, Upstream, Urgency};
 
 /// The end of a fetch.

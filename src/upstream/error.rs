@@ -172,7 +172,6 @@ impl FetchError {
     }
 }
 
-/// How a request ended.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum RequestEnd {
     Answered(StatusCode),

@@ -17,7 +17,6 @@ pub(crate) struct KeyRing {
 /// A key and its position in the ring.
 #[derive(Debug, Clone)]
 pub(crate) struct ActiveKey {
-    /// The key.
     pub key: UpstreamKey,
     place: usize,
 }
@@ -29,7 +28,6 @@ impl KeyRing {
         Self { keys, active: AtomicUsize::new(0), rejected: AtomicBool::new(false) }
     }
 
-    /// The active key.
     pub(crate) fn active(&self) -> Option<ActiveKey> {
         let place = self.active.load(Ordering::Acquire);
         self.keys.get(place).map(|key| ActiveKey { key: key.clone(), place })

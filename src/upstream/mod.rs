@@ -22,7 +22,9 @@ mod traffic;
 mod transport;
 mod unreachable;
 
-pub(crate) use client::{Fetched, MediaError, MediaFetched, MediaParts, OpenMedia, Parts, Upstream, Urgency};
+pub(crate) use client::{
+    Fetched, LinkProspect, MediaError, MediaFetched, MediaParts, OpenMedia, Parts, Upstream, Urgency,
+};
 pub(crate) use connector::Connector;
 #[cfg(test)]
 pub(crate) use error::ExchangeError;

@@ -3,7 +3,6 @@
 
 use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatible};
 
-/// The cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TlsFailure {
     UnknownIssuer,

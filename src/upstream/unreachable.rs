@@ -9,7 +9,6 @@ use rustix::io::Errno;
 use super::resolver::NoAddress;
 use super::tls_failure::TlsFailure;
 
-/// The cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unreachable {
     Name,

@@ -1,5 +1,5 @@
-//! The real program over real sockets, and what is shipped with it. One suite a folder, one file a theme, one
-//! test a promise, one harness in `support/`.
+//! The real program over real sockets, and the files shipped with it. One suite per folder, one file per theme, one
+//! test per promise, one harness in `support/`.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! Which file of the crate uses what another one defines: `use` declarations and paths in the code, followed
-//! through re-exports to the file that has the item.
+//! Which files of the crate use items of which others: `use` declarations and paths in the code, followed through
+//! re-exports to the file that defines the item.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! The types, traits and aliases that a file defines or renames, those within functions included and those of its
-//! tests not.
+//! The types, traits and aliases that a file defines or renames, including those within functions and excluding those of
+//! its tests.
 
 use syn::visit::Visit;
 use syn::{Attribute, Item, ItemUse, UseRename, UseTree};

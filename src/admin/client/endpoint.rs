@@ -9,7 +9,6 @@ use http::uri::Authority;
 
 use crate::config::Address;
 
-/// The default port.
 const DEFAULT_PORT: u16 = 9090;
 
 /// The location of an admin plane.

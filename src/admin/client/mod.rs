@@ -67,7 +67,6 @@ impl fmt::Display for AskError {
 
 impl std::error::Error for AskError {}
 
-/// The client of one gateway.
 pub(crate) struct AdminClient {
     endpoint: Endpoint,
     tls: Option<Arc<ClientConfig>>,

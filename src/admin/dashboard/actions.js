@@ -132,7 +132,11 @@ function told(explanation, purge) {
     return element('li', {}, element('span', { className: 'soft', textContent: decision.step }), element('strong', { textContent: decision.result }), details ? listed(details) : null);
   });
   const entry = stored ? [entryOf(stored.details, purge)] : [];
-  return [verdict, ...entry, element('h3', { textContent: 'Decisions, in order' }), element('ol', { className: 'steps' }, ...steps)];
+  const media = explanation.media.map((one) => element('li', {}, element('span', { className: 'soft', textContent: one.kind }), element('strong', { textContent: one.code || one.would }), listed({
+    why: one.because, link: one.link, host: one.host, 'expires in': one.expires_in_seconds === null ? null : span(one.expires_in_seconds), 'streams left': one.streams_left,
+  })));
+  const mediaList = media.length > 0 ? [element('h3', { textContent: 'Recording and transcription' }), element('ul', { className: 'steps' }, ...media)] : [];
+  return [verdict, ...entry, element('h3', { textContent: 'Decisions, in order' }), element('ol', { className: 'steps' }, ...steps), ...mediaList];
 }
 
 // Names and values, nested names joined.

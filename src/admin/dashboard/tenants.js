@@ -9,6 +9,8 @@ const COLUMNS = [
   { name: 'ratio', label: 'Hit ratio', order: (row) => row.figures.ratio ?? 2 },
   { name: 'errors', label: 'Errors', order: (row) => -row.figures.errors },
   { name: 'cache', label: 'Cache', order: (row) => -row.tenant.cache.bytes / row.tenant.cache.max_bytes },
+  { name: 'streams', label: 'Streams', order: (row) => -(row.tenant.media ? row.tenant.media.streams : -1) },
+  { name: 'waits', label: 'Waiting', order: (row) => -row.tenant.waits.waiting },
   { name: 'limit', label: 'Limit left', order: (row) => leftShare(row.tenant.limit_left) ?? 2 },
   { name: 'upstream', label: 'Upstream', order: (row) => -row.figures.failed },
   { name: 'budget', label: 'Upstream budget left', order: (row) => leftShare(row.tenant.upstream.budget_left) ?? 2 },
@@ -84,7 +86,7 @@ class Row {
     this.samples = [];
     this.cells = new Map();
     const cell = (column, ...children) => element('td', { role: 'cell', 'data-label': column.label }, ...children);
-    const parts = { rate: plainCell(), ratio: splitCell(), errors: plainCell(), cache: meter(), limit: meter(), upstream: plainCell(), budget: meter(), breaker: chipCell() };
+    const parts = { rate: plainCell(), ratio: splitCell(), errors: plainCell(), cache: meter(), streams: meter(), waits: plainCell(), limit: meter(), upstream: plainCell(), budget: meter(), breaker: chipCell() };
     for (const [column, part] of Object.entries(parts)) this.cells.set(column, part);
     const cells = COLUMNS.slice(1).map((column) => cell(column, element('div', {}, ...parts[column.name].node)));
     const button = element('button', { type: 'button', textContent: 'Purge…', 'aria-label': `Purge the cache of ${name}` });
@@ -136,6 +138,9 @@ class Row {
     this.cells.get('errors').set(percent(figures.errors), `${count(figures.failures)} × 5xx · ${count(figures.limited)} × 429`);
     const fill = tenant.cache.bytes / tenant.cache.max_bytes;
     this.cells.get('cache').set(`${count(tenant.cache.entries)} · ${bytes(tenant.cache.bytes)} of ${bytes(tenant.cache.max_bytes)}`, fill, fill > 0.9 ? 'full' : '');
+    this.streams(tenant.media);
+    const { waiting, watches } = tenant.waits;
+    this.cells.get('waits').set(count(waiting), `${count(watches)} ${watches === 1 ? 'call' : 'calls'} polled`);
     this.limit('limit', tenant.limit_left);
     const { upstream } = tenant;
     this.cells.get('upstream').set(`${rate(figures.sent)}/s`, `${percent(figures.failed)} failed · ${count(upstream.in_flight)} in flight`);
@@ -144,6 +149,12 @@ class Row {
     const key = upstream.key_rejected ? 'key rejected' : upstream.key === 'next' ? 'next key in use' : '';
     const pause = upstream.paused_seconds > 0 ? `paused ${span(Math.ceil(upstream.paused_seconds))}` : '';
     this.cells.get('breaker').set(upstream.breaker, mood, [pause, key].filter(Boolean).join(' · '));
+  }
+
+  streams(media) {
+    const share = media ? media.streams / media.max_streams : null;
+    const words = media ? `${count(media.streams)} of ${count(media.max_streams)}` : 'no media';
+    this.cells.get('streams').set(words, share, share > 0.8 ? 'full' : '');
   }
 
   limit(column, left) {

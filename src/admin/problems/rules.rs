@@ -22,7 +22,6 @@ const MANY_EVICTED: u64 = 20;
 /// An entry that survives longer than this is worth storing.
 const WORTH_STORING: Duration = Duration::from_secs(3600);
 
-/// The observations of a tenant.
 #[derive(Debug, Clone)]
 pub(super) struct TenantObserved {
     pub(super) name: TenantName,
@@ -48,7 +47,6 @@ pub(super) enum KeyObserved {
     Rejected(KeyInUse),
 }
 
-/// The observations of the process.
 #[derive(Debug, Clone)]
 pub(super) struct ProcessObserved {
     pub(super) window: Duration,

@@ -7,19 +7,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::Empty;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::reference::{Asked, Expected, Fetch, Reference, Renewal, Rules, condition_text, status};
 use super::sequence::{Answer, Ask, NewKey, RequestDirectives, Step, What, Word};
-use crate::app::in_process::InProcessGateway;
+use crate::app::in_process::{InProcessGateway, WholeAnswer, opened};
 use crate::clock::{self, WallClock};
 use crate::domain::CallId;
-use crate::server::Peer;
-use crate::upstream::{
-    Connection, ExchangeDeadlines, ExchangeError, Opened, Opening, ResponseBody, Transport,
-};
+use crate::upstream::{ExchangeDeadlines, ExchangeError, Opened, Opening, Transport};
 
 const NAMES: [&str; 2] = ["alpha", "beta"];
 const TOKENS: [&str; 3] = [
@@ -59,18 +56,10 @@ impl Transport for Script {
     }
 }
 
-/// A client's view of its answer.
-#[derive(Debug)]
-struct Saw {
-    status: u16,
-    headers: HeaderMap,
-    body: Bytes,
-}
-
 struct Client {
     tenant: usize,
     call: usize,
-    task: JoinHandle<Saw>,
+    task: JoinHandle<WholeAnswer>,
 }
 
 /// Both sides of the test.
@@ -117,10 +106,9 @@ impl Harness {
         let wall_seconds = Arc::new(AtomicI64::new(WALL_SECONDS));
         let wall = WallClock::by_hand(Arc::clone(&wall_seconds));
         let script = Arc::new(Script::default());
-        let upstream: Arc<dyn Transport> = Arc::clone(&script) as _;
         Self {
             reference: Reference::new(rules, WALL_SECONDS),
-            in_process: InProcessGateway::new(&configuration([0, 0]), upstream, wall),
+            in_process: InProcessGateway::on_clock(wall, &configuration([0, 0]), Arc::clone(&script)),
             script,
             wall_seconds,
             keys: [0, 0],
@@ -184,8 +172,7 @@ impl Harness {
     }
 
     fn cache(&self, tenant: usize) -> Arc<crate::cache::TenantCache> {
-        let name = crate::domain::TenantName::parse(NAMES[tenant]).unwrap();
-        Arc::clone(self.in_process.runtime.snapshot.directory.named(&name).unwrap().cache())
+        Arc::clone(self.in_process.tenant(NAMES[tenant]).cache())
     }
 
     #[expect(clippy::disallowed_methods, reason = "the test waits for its own tasks")]
@@ -207,13 +194,7 @@ impl Harness {
             request = request.header("if-none-match", condition);
         }
         let request = request.body(Empty::<Bytes>::new()).unwrap();
-        let gateway = Arc::clone(&self.in_process.gateway);
-        let task = tokio::spawn(async move {
-            let Ok(response) = gateway.respond(Peer(None), request).await;
-            let (head, body) = response.into_parts();
-            let body = body.collect().await.unwrap().to_bytes();
-            Saw { status: head.status.as_u16(), headers: head.headers, body }
-        });
+        let task = tokio::spawn(self.in_process.ask(request));
         self.clients.insert(client, Client { tenant: ask.tenant, call: ask.call, task });
         let number = self.next_number;
         let begins = match self.reference.ask(ask, client, number, condition) {
@@ -385,12 +366,11 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, got: &T, expected: &T) -> Ou
     if got == expected { Ok(()) } else { Err(format!("{what}: {got:?} instead of {expected:?}")) }
 }
 
-fn compare(saw: &Saw, expected: &Expected) -> Outcome {
+fn compare(saw: &WholeAnswer, expected: &Expected) -> Outcome {
     same("status", &saw.status, &expected.status)?;
-    let text = |name: &str| saw.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
-    let story = text("cache-status").map(|line| line.trim_start_matches("credira-gateway; ").to_owned());
+    let story = saw.field("cache-status").map(|line| line.trim_start_matches("credira-gateway; ").to_owned());
     same_story(story, expected)?;
-    same("Age", &text("age").map(|age| age.parse().unwrap()), &expected.age)?;
+    same("Age", &saw.field("age").map(|age| age.parse().unwrap()), &expected.age)?;
     if saw.status == 304 {
         return Ok(());
     }
@@ -479,7 +459,7 @@ fn received(
     }
     let body = body(answer.what, version, call, key, wall_seconds);
     let status = StatusCode::from_u16(status(answer.what)).unwrap();
-    Opened { status, headers, body: ResponseBody::Whole(body.into()), connection: Connection::default() }
+    opened(status, headers, body)
 }
 
 fn body(what: What, version: u64, call: &str, key: &str, wall_seconds: i64) -> String {

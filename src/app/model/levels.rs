@@ -59,7 +59,6 @@ struct ModelFetch {
     stage: Stage,
 }
 
-/// A lookup that waits.
 struct WaitingLookup {
     follower: Pin<Box<dyn Future<Output = Option<FetchResult>>>>,
     floor: u64,

@@ -60,7 +60,6 @@ pub(super) struct Entry {
     rules: Rules,
 }
 
-/// A waiting client.
 #[derive(Debug, Clone)]
 struct Waiting {
     client: usize,
@@ -144,6 +143,11 @@ impl Entry {
             || self.has(Word::NoCache)
             || self.has(Word::MustRevalidate)
             || self.words.iter().any(|word| matches!(word, Word::SharedMaxAge(_)))
+    }
+
+    /// Whether it is served while it is revalidated.
+    fn is_renewable(&self, now: i64) -> bool {
+        !self.never_stale() && -self.left(now) < self.revalidate_window()
     }
 
     fn explicit(&self) -> Option<i64> {
@@ -252,40 +256,16 @@ impl Reference {
         let wants = |directives: RequestDirectives| ask.demands.contains(&directives);
         let (mut forward, mut falls_back) = ("uri-miss", true);
         if let Some(entry) = &entry {
-            let stale_for = -entry.left(now);
-            let renewable = !entry.never_stale() && stale_for < entry.revalidate_window();
-            let usable = entry.is_fresh(now) || renewable;
-            let met = ask.demands.iter().all(|directives| match directives {
-                RequestDirectives::MaxAge(most) => *most > 0 && entry.age(now) / 1000 <= i64::from(*most),
-                RequestDirectives::MinFresh(least) => {
-                    entry.is_fresh(now) && entry.left(now) >= i64::from(*least) * 1000
+            let detail = match reuse(entry, &ask.demands, now) {
+                EntryUse::Serve { detail } => Some(detail),
+                EntryUse::Fetch { because, may_fall_back } => {
+                    (forward, falls_back) = (because, may_fall_back);
+                    None
                 }
-                RequestDirectives::NoCache | RequestDirectives::NoStore => false,
-                RequestDirectives::OnlyIfCached | RequestDirectives::MaxStale(_) => true,
-            });
-            let tolerated = ask.demands.iter().filter_map(|directives| match directives {
-                RequestDirectives::MaxStale(most) => {
-                    Some(most.map_or(i64::MAX, |most| i64::from(most) * 1000))
-                }
-                _ => None,
-            });
-            let tolerated = tolerated.min().is_some_and(|most| stale_for <= most) && !entry.never_stale();
-            let detail = if !met {
-                (forward, falls_back) = (if usable { "request" } else { "stale" }, false);
-                None
-            } else if entry.is_fresh(now) {
-                Some(if entry.missing { "; detail=negative" } else { "" })
-            } else if renewable {
-                Some("; detail=stale-while-revalidate")
-            } else if tolerated {
-                Some("")
-            } else {
-                forward = "stale";
-                None
             };
             if let Some(detail) = detail {
                 let renews = !entry.is_fresh(now)
-                    && renewable
+                    && entry.is_renewable(now)
                     && now >= entry.renew_after
                     && !wants(RequestDirectives::OnlyIfCached);
                 let renewal = if renews { self.begin_renewal(key, entry, number) } else { Renewal::None };
@@ -422,16 +402,53 @@ impl Reference {
             let until = self.now + i64::from(seconds) * 1000;
             self.paused_until[flight.tenant] = self.paused_until[flight.tenant].max(until);
         }
-        let may_change = !flight.purged;
         let key = (flight.tenant, flight.call);
+        let Interpretation { outcome, base, failure, change } = self.interpret(&flight, version, answer, tag);
+        if !flight.purged {
+            match &change {
+                Change::Store(entry) if entry.missing && !flight.store_mode => {
+                    drop(self.entries.remove(&key))
+                }
+                Change::Store(entry) if flight.store_mode => drop(self.entries.insert(key, entry.clone())),
+                Change::Remove => drop(self.entries.remove(&key)),
+                Change::Store(_) | Change::Nothing => {}
+            }
+        }
+        if flight.background && matches!(change, Change::Nothing) {
+            self.note_failure(&flight);
+        }
+        let sent_tag = match (&change, &flight.entry) {
+            (Change::Store(entry), _) => Some(entry.tag.clone()),
+            (_, Some(entry)) if answer.what == What::NotModified => Some(entry.tag.clone()),
+            _ => answer.tagged.then(|| tag.to_owned()),
+        };
+        let ttl = match &change {
+            Change::Store(entry) => Some(entry.ttl_bounds(self.now)),
+            Change::Remove | Change::Nothing => None,
+        };
+        self.finish(
+            flight,
+            || {
+                let mut base = base.clone();
+                base.story.clone_from(&sent_tag);
+                base.ttl = ttl;
+                (base, failure)
+            },
+            &outcome,
+        )
+    }
+
+    /// What an answer of the upstream's means to the waiters and to the store.
+    fn interpret(&self, flight: &InFlight, version: u64, answer: &Answer, tag: &str) -> Interpretation {
+        let may_change = !flight.purged;
         let no_store = answer.words.contains(&Word::NoStore);
         let status = status(answer.what);
         let refused = |why: &str| format!("; fwd-status={status}; detail={why}");
         let now = self.now;
-        let (landing, base, failure, change) = match answer.what {
+        let (outcome, base, failure, change) = match answer.what {
             What::Completed(changed) => {
                 let changed = changed.map(|ago| self.wall_seconds - i64::from(ago));
-                let entry = self.entry_of(&flight, version, answer, changed, tag);
+                let entry = self.entry_of(flight, version, answer, changed, tag);
                 let mut base = expected(200, String::new());
                 base.version = Some(version);
                 base.age = Some(entry.age(now) / 1000).filter(|age| *age > 0);
@@ -439,7 +456,7 @@ impl Reference {
                     base.age = answer.age.map(i64::from);
                     (refused("no-store"), base, false, Change::Remove)
                 } else {
-                    (stored_or(&flight, may_change, status, &refused), base, false, Change::Store(entry))
+                    (stored_or(flight, may_change, status, &refused), base, false, Change::Store(entry))
                 }
             }
             What::NotModified if flight.entry.as_ref().is_some_and(|entry| entry.upstream_tag) => {
@@ -447,7 +464,7 @@ impl Reference {
                 if !answer.words.is_empty() {
                     entry.words.clone_from(&answer.words);
                 }
-                self.renew(&mut entry, &flight, answer);
+                self.renew(&mut entry, flight, answer);
                 let mut base = expected(200, String::new());
                 base.version = Some(entry.version);
                 base.age = Some(entry.age(now) / 1000);
@@ -455,11 +472,11 @@ impl Reference {
                     base.age = base.age.filter(|age| *age > 0);
                     (refused("no-store"), base, false, Change::Remove)
                 } else {
-                    let landing = stored_or(&flight, may_change, status, &refused);
-                    if !landing.contains("stored") {
+                    let outcome = stored_or(flight, may_change, status, &refused);
+                    if !outcome.contains("stored") {
                         base.age = base.age.filter(|age| *age > 0);
                     }
-                    (landing, base, false, Change::Store(entry))
+                    (outcome, base, false, Change::Store(entry))
                 }
             }
             What::Missing => {
@@ -469,9 +486,9 @@ impl Reference {
                     base.age = answer.age.map(i64::from);
                     (refused("no-store"), base, false, Change::Remove)
                 } else {
-                    let mut entry = self.entry_of(&flight, version, answer, None, "");
+                    let mut entry = self.entry_of(flight, version, answer, None, "");
                     entry.missing = true;
-                    (stored_or(&flight, may_change, status, &refused), base, false, Change::Store(entry))
+                    (stored_or(flight, may_change, status, &refused), base, false, Change::Store(entry))
                 }
             }
             What::InProgress => {
@@ -502,38 +519,7 @@ impl Reference {
             }
             What::Reset => (String::new(), broken(502), true, Change::Nothing),
         };
-        if may_change {
-            match &change {
-                Change::Store(entry) if entry.missing && !flight.store_mode => {
-                    drop(self.entries.remove(&key))
-                }
-                Change::Store(entry) if flight.store_mode => drop(self.entries.insert(key, entry.clone())),
-                Change::Remove => drop(self.entries.remove(&key)),
-                Change::Store(_) | Change::Nothing => {}
-            }
-        }
-        if flight.background && matches!(change, Change::Nothing) {
-            self.note_failure(&flight);
-        }
-        let told_tag = match (&change, &flight.entry) {
-            (Change::Store(entry), _) => Some(entry.tag.clone()),
-            (_, Some(entry)) if answer.what == What::NotModified => Some(entry.tag.clone()),
-            _ => answer.tagged.then(|| tag.to_owned()),
-        };
-        let ttl = match &change {
-            Change::Store(entry) => Some(entry.ttl_bounds(now)),
-            Change::Remove | Change::Nothing => None,
-        };
-        self.finish(
-            flight,
-            || {
-                let mut base = base.clone();
-                base.story.clone_from(&told_tag);
-                base.ttl = ttl;
-                (base, failure)
-            },
-            &landing,
-        )
+        Interpretation { outcome, base, failure, change }
     }
 
     /// The upstream's time is up.
@@ -600,7 +586,7 @@ impl Reference {
         &self,
         flight: InFlight,
         end: impl Fn() -> (Expected, bool),
-        landing: &str,
+        outcome: &str,
     ) -> Vec<(usize, Expected)> {
         let now = self.now;
         let answered = flight.waiting.into_iter().map(|waiting| {
@@ -617,7 +603,7 @@ impl Reference {
             }
             let tag = base.story.take();
             let collapsed = if waiting.collapsed { "; collapsed" } else { "" };
-            base.story = Some(format!("fwd={}{landing}{collapsed}", waiting.forward));
+            base.story = Some(format!("fwd={}{outcome}{collapsed}", waiting.forward));
             let known = base.status == 200
                 && match (waiting.condition.as_deref(), tag.as_deref()) {
                     (Some("*"), _) => true,
@@ -631,6 +617,15 @@ impl Reference {
         });
         answered.collect()
     }
+}
+
+/// What an answer of the upstream's means to the waiters and to the store.
+struct Interpretation {
+    /// The end of `Cache-Status` for all who waited.
+    outcome: String,
+    base: Expected,
+    failure: bool,
+    change: Change,
 }
 
 enum Change {
@@ -647,6 +642,43 @@ fn stored_or(flight: &InFlight, may_change: bool, status: u16, refused: &impl Fn
     } else {
         format!("; fwd-status={status}; stored; ttl=TTL")
     }
+}
+
+/// Whether a stored entry answers a request with these directives.
+fn reuse(entry: &Entry, demands: &[RequestDirectives], now: i64) -> EntryUse {
+    let stale_for = -entry.left(now);
+    let renewable = entry.is_renewable(now);
+    let usable = entry.is_fresh(now) || renewable;
+    let met = demands.iter().all(|directives| match directives {
+        RequestDirectives::MaxAge(most) => *most > 0 && entry.age(now) / 1000 <= i64::from(*most),
+        RequestDirectives::MinFresh(least) => {
+            entry.is_fresh(now) && entry.left(now) >= i64::from(*least) * 1000
+        }
+        RequestDirectives::NoCache | RequestDirectives::NoStore => false,
+        RequestDirectives::OnlyIfCached | RequestDirectives::MaxStale(_) => true,
+    });
+    let tolerated = demands.iter().filter_map(|directives| match directives {
+        RequestDirectives::MaxStale(most) => Some(most.map_or(i64::MAX, |most| i64::from(most) * 1000)),
+        _ => None,
+    });
+    let tolerated = tolerated.min().is_some_and(|most| stale_for <= most) && !entry.never_stale();
+    if !met {
+        let because = if usable { "request" } else { "stale" };
+        EntryUse::Fetch { because, may_fall_back: false }
+    } else if entry.is_fresh(now) {
+        EntryUse::Serve { detail: if entry.missing { "; detail=negative" } else { "" } }
+    } else if renewable {
+        EntryUse::Serve { detail: "; detail=stale-while-revalidate" }
+    } else if tolerated {
+        EntryUse::Serve { detail: "" }
+    } else {
+        EntryUse::Fetch { because: "stale", may_fall_back: true }
+    }
+}
+
+enum EntryUse {
+    Serve { detail: &'static str },
+    Fetch { because: &'static str, may_fall_back: bool },
 }
 
 fn opaque(tag: &str) -> &str {
@@ -703,7 +735,6 @@ pub(super) fn status(what: What) -> u16 {
     }
 }
 
-/// The text of a condition.
 pub(super) fn condition_text(condition: Option<Condition>, last: Option<&str>) -> Option<String> {
     match condition? {
         Condition::Last => last.map(str::to_owned),

@@ -5,7 +5,6 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// One event.
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     /// A client sends a request.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::value::RawValue;
 
 use super::envelope::{CallEnvelope, Changed};
+use super::links;
 use crate::config::CacheSettings;
 use crate::domain::{MediaKind, NotStored};
 
@@ -24,6 +25,11 @@ pub(crate) struct LinkText(String);
 impl LinkText {
     pub(crate) fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The earliest expiry that it names, in seconds since 1970.
+    pub(crate) fn expiry(&self) -> Option<i64> {
+        links::expiry(&self.0)
     }
 
     #[cfg(test)]

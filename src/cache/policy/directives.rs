@@ -58,34 +58,25 @@ fn stricter(old: Option<Seconds>, new: Seconds) -> Option<Seconds> {
 /// An upstream's directives about storing and reusing its response.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct ResponseDirectives {
-    /// `no-store`.
     pub(crate) no_store: bool,
     /// `no-cache`; also with a list of fields, which is the safe interpretation.
     pub(crate) no_cache: bool,
     /// `must-revalidate`, `proxy-revalidate` or `s-maxage`: never stale.
     pub(crate) must_revalidate: bool,
-    /// `s-maxage`.
     pub(crate) s_maxage: Option<Seconds>,
-    /// `max-age`.
     pub(crate) max_age: Option<Seconds>,
-    /// `stale-while-revalidate`.
     pub(crate) stale_while_revalidate: Option<Seconds>,
-    /// `stale-if-error`.
     pub(crate) stale_if_error: Option<Seconds>,
 }
 
 /// The directives of a response that still apply once its lifetime was calculated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ReuseDirectives {
-    /// `no-store`.
     pub(crate) no_store: bool,
-    /// `no-cache`.
     pub(crate) no_cache: bool,
     /// Never stale.
     pub(crate) must_revalidate: bool,
-    /// `stale-while-revalidate`.
     pub(crate) stale_while_revalidate: StaleWindow,
-    /// `stale-if-error`.
     pub(crate) stale_if_error: StaleWindow,
 }
 
@@ -148,9 +139,7 @@ impl ResponseDirectives {
 pub(crate) struct RequestDirectives {
     /// `no-cache`, or `Pragma: no-cache` where there is no `Cache-Control`.
     pub(crate) no_cache: bool,
-    /// `no-store`.
     pub(crate) no_store: bool,
-    /// `only-if-cached`.
     pub(crate) only_if_cached: bool,
     /// `max-age`, in seconds; an unreadable one is 0.
     pub(crate) max_age: Option<u32>,

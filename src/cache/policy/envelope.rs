@@ -50,7 +50,6 @@ pub(crate) enum Changed {
 }
 
 impl<'a> CallEnvelope<'a> {
-    /// Reads a body.
     pub(crate) fn read(body: &'a [u8]) -> Self {
         let Some(text) = std::str::from_utf8(body).ok().filter(|text| is_nested_within_limits(text)) else {
             return Self::Unreadable;
@@ -186,7 +185,6 @@ pub(crate) fn is_error(body: &[u8]) -> bool {
     failure.is_some_and(|failure| !failure.success && failure.error.get().starts_with('{'))
 }
 
-/// The envelope.
 #[derive(Default)]
 struct Outer<'a> {
     success: bool,

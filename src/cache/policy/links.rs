@@ -20,7 +20,7 @@ pub(super) fn earliest_expiry<'a>(links: impl IntoIterator<Item = &'a str>) -> O
 }
 
 /// The earliest expiry that a link's query names.
-fn expiry(link: &str) -> Option<i64> {
+pub(super) fn expiry(link: &str) -> Option<i64> {
     let (_, query) = link.split_once('?')?;
     let query = query.split_once('#').map_or(query, |(query, _)| query);
     let mut named = LinkTimes::default();

@@ -7,7 +7,6 @@ use crate::clock::Instant;
 
 /// The pause after the first failure; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The pause after an attempt that yielded to waiting lookups.
 const SHORT_PAUSE: Duration = Duration::from_millis(100);

@@ -103,7 +103,6 @@ impl StoredResponse {
         self.own
     }
 
-    /// The status.
     pub(crate) const fn status(&self) -> StatusCode {
         self.status
     }
@@ -113,7 +112,6 @@ impl StoredResponse {
         self.body.clone()
     }
 
-    /// Bytes of the body.
     pub(crate) const fn body_len(&self) -> usize {
         self.body.len()
     }

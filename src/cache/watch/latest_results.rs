@@ -5,7 +5,6 @@ use std::time::Duration;
 use crate::cache::fetch_result::{FetchResult, ResultKind};
 use crate::clock::Instant;
 
-/// The times of one wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct WaitTimes {
     /// The time of the request. Nothing fetched earlier answers it, unless the call is final.

@@ -25,7 +25,6 @@ const RINGS_FOR: i64 = 8;
 /// The number of calls that are looked up repeatedly.
 const POPULAR: u32 = 40;
 
-/// One lookup.
 struct Lookup {
     token: String,
     id: String,

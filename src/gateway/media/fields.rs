@@ -21,7 +21,6 @@ pub(in crate::gateway) struct MediaFields {
 }
 
 impl MediaFields {
-    /// Reads a request.
     pub(in crate::gateway) fn read(method: &Method, headers: &HeaderMap) -> Self {
         let wanted = if *method == Method::HEAD { Wanted::Length } else { Wanted::Body };
         let range = single(headers, &RANGE).and_then(|range| ByteRange::parse(range.as_bytes()));

@@ -7,6 +7,7 @@ use http::StatusCode;
 use super::fields::MediaFields;
 use crate::cache::{CallMedia, Entry, Fallback, LinkText, Maturity, RequestDirectives, StoreMode};
 use crate::clock;
+use crate::config::CacheSettings;
 use crate::domain::{CacheOutcome, Forward, MediaKind, NotStored, Part, Refusal};
 use crate::gateway::below_memory::BelowMemory;
 use crate::gateway::decisions::Miss;
@@ -40,7 +41,6 @@ pub(in crate::gateway) enum PendingCall {
 /// What the call's own bytes say.
 pub(super) struct MediaCall {
     pub(super) media: CallMedia,
-    /// As it is stored.
     pub(super) stored: Option<Arc<Entry>>,
     /// The same, if the answer came from there and the upstream has not been asked since.
     pub(super) cached: Option<Arc<Entry>>,
@@ -48,7 +48,6 @@ pub(super) struct MediaCall {
 
 /// A call whose transcription is wanted.
 pub(super) struct WantedTranscript {
-    /// As it is stored.
     pub(super) call: Arc<Entry>,
     pub(super) link: LinkText,
     pub(super) maturity: Maturity,
@@ -79,18 +78,9 @@ impl PendingMedia {
         Ok(MediaCall { media, stored, cached })
     }
 
-    /// What a call without a link is answered with.
-    pub(super) fn missing(&self, maturity: Maturity) -> Refusal {
-        match maturity {
-            Maturity::Settled => Refusal::NoMedia(self.kind),
-            Maturity::Changing => Refusal::NotReady,
-        }
-    }
-
     /// A transcription that may be kept.
     pub(super) fn to_be_stored(&self, call: &MediaCall, link: &LinkText) -> Option<WantedTranscript> {
-        let may_store = self.kind == MediaKind::Transcription && self.context.policy.max_transcript_bytes > 0;
-        let stored = call.stored.as_ref().filter(|_| may_store)?;
+        let stored = call.stored.as_ref().filter(|_| is_kept(self.kind, &self.context.policy))?;
         Some(WantedTranscript {
             call: Arc::clone(stored),
             link: link.clone(),
@@ -155,6 +145,11 @@ impl PendingMedia {
         let generation = self.context.tenant.cache().current();
         generation.demand_validation(&self.context.id);
     }
+}
+
+/// Whether media of stored calls is kept: transcriptions are, where that is configured.
+pub(in crate::gateway) fn is_kept(kind: MediaKind, policy: &CacheSettings) -> bool {
+    kind == MediaKind::Transcription && policy.max_transcript_bytes > 0
 }
 
 /// Notes what became of a request to the upstream for what is not meant to be stored.

@@ -4,6 +4,14 @@ use crate::cache::Maturity;
 use crate::domain::{ForwardOutcome, MediaKind, NotStored, Refusal};
 use crate::upstream::{Destination, FetchError, HeadProblem, MediaError};
 
+/// What a call without a link is answered with.
+pub(in crate::gateway) const fn missing(kind: MediaKind, maturity: Maturity) -> Refusal {
+    match maturity {
+        Maturity::Settled => Refusal::NoMedia(kind),
+        Maturity::Changing => Refusal::NotReady,
+    }
+}
+
 /// The refusal, and the rule that the upstream broke if it broke one.
 pub(super) fn of(error: MediaError, maturity: Maturity, kind: MediaKind) -> (Refusal, Option<NotStored>) {
     let (problem, destination) = match error {
@@ -17,12 +25,11 @@ pub(super) fn of(error: MediaError, maturity: Maturity, kind: MediaKind) -> (Ref
         HeadProblem::Unsatisfiable { complete } => return (Refusal::RangeNotSatisfiable { complete }, None),
         HeadProblem::Status { status, retry_after } => (status, retry_after),
     };
-    let refusal = match (status.as_u16(), destination, maturity) {
-        (404 | 410, _, Maturity::Settled) => Refusal::NoMedia(kind),
-        (404 | 410, _, Maturity::Changing) => Refusal::NotReady,
-        (401, Destination::Base, _) => Refusal::UpstreamKeyRejected,
-        (403 | 429 | 500..=599, Destination::Base, _) => Refusal::UpstreamStatus { status, retry_after },
-        (429, Destination::MediaHost, _) => Refusal::MediaHostBusy { retry_after },
+    let refusal = match (status.as_u16(), destination) {
+        (404 | 410, _) => missing(kind, maturity),
+        (401, Destination::Base) => Refusal::UpstreamKeyRejected,
+        (403 | 429 | 500..=599, Destination::Base) => Refusal::UpstreamStatus { status, retry_after },
+        (429, Destination::MediaHost) => Refusal::MediaHostBusy { retry_after },
         _ => return (Refusal::UpstreamFailed, Some(NotStored::Status)),
     };
     (refusal, None)

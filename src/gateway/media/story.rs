@@ -57,7 +57,9 @@ impl PendingMedia {
         note(record, None, None);
         let call = self.read(&found, record, gateway).await?;
         drop(found);
-        let Some(link) = &call.media.link else { return Err(self.missing(call.media.maturity)) };
+        let Some(link) = &call.media.link else {
+            return Err(refusal::missing(self.kind, call.media.maturity));
+        };
         if let Some(wanted) = self.to_be_stored(&call, link)
             && let Some(found) = self.transcription(wanted, gateway, record).await?
         {

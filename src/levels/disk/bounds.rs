@@ -10,7 +10,6 @@ const LEAST_JOURNAL: u64 = 2 << 20;
 /// Pages that writing one entry changes beside its own: leaves and inner pages of the table and its two indices.
 const TREE_PAGES: u64 = 12;
 
-/// The bounds of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FileBounds {
     /// Bytes of the journal.

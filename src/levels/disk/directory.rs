@@ -11,7 +11,6 @@ use crate::domain::TenantName;
 /// The end of a file's name.
 const SUFFIX: &str = ".calls";
 
-/// The directory.
 #[derive(Debug, Clone)]
 pub(crate) struct LevelDirectory(PathBuf);
 
@@ -24,7 +23,6 @@ impl LevelDirectory {
         &self.0
     }
 
-    /// The file of a tenant.
     pub(crate) fn file(&self, tenant: &TenantName) -> PathBuf {
         self.0.join(format!("{}{SUFFIX}", tenant.as_str()))
     }
@@ -70,7 +68,6 @@ impl LevelDirectory {
     }
 }
 
-/// The journal of a file.
 pub(super) fn journal(file: &Path) -> PathBuf {
     with_end(file, "-wal")
 }

@@ -78,7 +78,6 @@ pub(super) struct RemovedRows {
     pub(super) replaced: u64,
 }
 
-/// What a file holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct FileSize {
     pub(super) entries: u64,
@@ -325,7 +324,6 @@ impl DiskFile {
         if busy == 0 { Ok(()) } else { Err(FileFailure::Disk) }
     }
 
-    /// What it holds.
     pub(super) fn size(&self) -> FileResult<FileSize> {
         let entries: i64 = self.connection.query_row("SELECT entries FROM count", [], |row| row.get(0))?;
         let length = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());

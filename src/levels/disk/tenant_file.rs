@@ -46,7 +46,6 @@ pub(super) struct FileSettings {
     pub(super) max_bytes: u64,
 }
 
-/// One tenant's file.
 pub(super) struct TenantFile {
     pub(super) tenant: TenantName,
     pub(super) context: Arc<FilesContext>,

@@ -31,7 +31,6 @@ pub(super) struct FileWorker {
     owed: Vec<(PurgeScope, PurgeFence, Arc<SealRing>)>,
 }
 
-/// The open file.
 struct OpenFile {
     file: DiskFile,
     settings: Arc<FileSettings>,

@@ -103,7 +103,6 @@ pub(crate) struct SpanFields<'a> {
     /// The answer's status, if there was an answer.
     pub(crate) status: Option<StatusCode>,
     pub(crate) tenant: &'a str,
-    /// The request's ID.
     pub(crate) request_id: &'a str,
     /// The hash of the call's ID.
     pub(crate) call: Option<String>,
@@ -113,7 +112,6 @@ pub(crate) struct SpanFields<'a> {
     pub(crate) detail: Option<&'static str>,
     /// The kind of error, if the request failed.
     pub(crate) error: Option<&'a str>,
-    /// The HTTP version.
     pub(crate) version: &'static str,
     /// The client's address.
     pub(crate) peer: Option<SocketAddr>,

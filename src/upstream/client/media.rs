@@ -42,7 +42,35 @@ pub(crate) struct MediaFetched {
     pub(crate) effort: Effort,
 }
 
+/// Where a link would lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LinkProspect {
+    /// To the upstream itself, with the key.
+    Upstream,
+    MediaHost,
+    /// Nowhere: its host is not one of `media.hosts`, or is to be reached over http.
+    HostNotAllowed,
+    /// Nowhere: it is no URL that may be followed.
+    Unusable,
+}
+
 impl Upstream {
+    /// Where a link would lead now. Sends and logs nothing.
+    pub(crate) fn link_prospect(&self, link: &str) -> LinkProspect {
+        match self.origins().first(link.as_bytes()) {
+            Ok(Hop { destination: Destination::Base, .. }) => LinkProspect::Upstream,
+            Ok(Hop { destination: Destination::MediaHost, .. }) => LinkProspect::MediaHost,
+            Err(HopRefused::Host(_)) => LinkProspect::HostNotAllowed,
+            Err(HopRefused::NoLink | HopRefused::Api | HopRefused::Return | HopRefused::TooMany) => {
+                LinkProspect::Unusable
+            }
+        }
+    }
+
+    fn origins(&self) -> Origins<'_> {
+        Origins { base_url: &self.parts.settings.base_url, hosts: &self.parts.media.settings.hosts }
+    }
+
     /// Follows a link to the head of what it leads to, by `end`.
     pub(crate) async fn open_media(&self, link: &str, request: &MediaRequest, end: Instant) -> MediaFetched {
         let mut fetched = MediaFetched { result: Err(MediaError::Link), status: None, effort: Effort::NONE };
@@ -58,8 +86,8 @@ impl Upstream {
         last: &mut Option<StatusCode>,
         effort: &mut Effort,
     ) -> Result<OpenMedia, MediaError> {
-        let Parts { settings, media, wall, .. } = &self.parts;
-        let origins = Origins { base_url: &settings.base_url, hosts: &media.settings.hosts };
+        let Parts { media, wall, .. } = &self.parts;
+        let origins = self.origins();
         let refused = |refused| self.refuse_link(refused, request);
         let mut hop = origins.first(link.as_bytes()).map_err(refused)?;
         let first = hop.link.clone();

@@ -1,5 +1,4 @@
-//! The commands that ask a running gateway: how they find it, what they trust, and what they say when
-//! something is wrong.
+//! The commands that query a running gateway: how they find it, what they trust, and how they report errors.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +10,7 @@ fn run(arguments: &[&str]) -> Finished {
     Finished::of(&mut program(arguments))
 }
 
-/// Writes a configuration with these lines after a good `[admin]` of the gateway, and gives its path.
+/// Writes a configuration with these lines after a valid `[admin]` of the gateway, and returns its path.
 fn file_for(folder: &Path, gateway: &Gateway, rest: &str) -> String {
     let path = folder.join("gateway.toml");
     std::fs::write(&path, format!("[admin]\naddress = \"{}\"\n{rest}", gateway.admin)).unwrap();
@@ -85,7 +84,7 @@ fn the_token_comes_from_the_file_where_no_other_is_given() {
         let mut command = program(&["stats", "--config", &file]);
         let stats = Finished::of(command.env("ADMIN_TOKEN", ADMIN_TOKEN));
         assert_eq!((stats.code, stats.err.as_str()), (0, ""), "{line}");
-        // An address of one's own changes nothing about it.
+        // An explicit address makes no difference.
         let mut command = program(&["stats", "--config", &file, "--admin", &gateway.admin.to_string()]);
         assert_eq!(Finished::of(command.env("ADMIN_TOKEN", ADMIN_TOKEN)).code, 0, "{line}");
     }
@@ -140,7 +139,7 @@ fn a_gateway_is_named_by_host_address_url_or_socket() {
     assert!(unknown.code == 1 && unknown.err.contains("cannot connect"), "{unknown:?}");
 }
 
-/// What answers over TLS as an admin plane would.
+/// A server that answers over TLS like an admin plane.
 fn over_tls(certified: &crate::support::Certified) -> Upstream {
     let upstream = Upstream::over_tls(certified.server(&[], None));
     upstream.now(|_| reply("200 OK", &["Content-Type: text/plain"], "ready\n"));

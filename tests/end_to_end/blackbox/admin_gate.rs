@@ -1,5 +1,5 @@
-//! Who may ask the admin plane what: browsers on other sites, names that were made to point here,
-//! clients without a token, and requests that carry more than they should.
+//! Access to the admin plane: cross-site browser requests, rebound DNS names, clients without a token, and requests
+//! with unexpected content.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -142,7 +142,7 @@ fn the_admin_token_and_no_other_opens_the_api() {
     }
     let other_site = [host, &right, "Origin: https://evil.example"];
     refused(&ask(gateway.admin, "GET /api/v1/stats", &other_site), 403, "FORBIDDEN");
-    // And the admin token opens nothing on the data plane.
+    // The admin token is not valid on the data plane.
     let lookup = gateway.connect().get("/v1/calls/call_1", ADMIN_TOKEN, &[]).read();
     assert_eq!((lookup.status, upstream.count()), (401, 0));
 }

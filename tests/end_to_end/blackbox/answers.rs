@@ -1,4 +1,4 @@
-//! What the upstream may answer, and what becomes of it.
+//! Upstream answers of every kind, and how they are handled.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::support::{Act, Gateway, TOKENS, Upstream, call, call_reply, reply};
 
 const JSON: &str = "Content-Type: application/json";
 
-/// The answer to the first and second lookup of one call when the upstream always answers so.
+/// The answers to the first and second lookup of one call when the upstream always sends this.
 fn answers(acts: Vec<Act>) -> (Gateway, Upstream, [crate::support::Response; 2]) {
     let upstream = Upstream::always(acts);
     let gateway = Gateway::plain(&upstream);
@@ -197,7 +197,7 @@ fn hostile_json_is_refused_without_harm() {
     assert_eq!(Gateway::plain(&upstream).get("call_1").status, 502);
 }
 
-/// What a JavaScript client writes when it cuts a text inside an emoji.
+/// A JavaScript client writes this when it truncates a string inside an emoji.
 #[test]
 fn a_lone_surrogate_in_a_text_is_stored_byte_for_byte() {
     let body = call("call_1").replacen("\"summary\": \"", "\"summary\": \"Thanks \\ud83d ", 1);

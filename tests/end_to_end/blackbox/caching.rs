@@ -1,10 +1,10 @@
-//! What is stored, for how long, and what becomes of it.
+//! What is stored, for how long, and how it is used.
 
 use crate::support::{Config, Gateway, TOKENS, Upstream, call, call_reply, reply};
 
 const MISS: &str = "fwd=uri-miss; fwd-status=200; stored; ttl";
 
-/// A call whose `updated_time` is so many seconds ago (negative: to come), and no other time.
+/// A call with an `updated_time` this many seconds ago (negative: in the future), and no other time.
 fn updated_ago(id: &str, seconds: i64) -> String {
     let then = jiff::Timestamp::now().checked_sub(jiff::SignedDuration::from_secs(seconds)).unwrap();
     format!(

@@ -1,4 +1,4 @@
-//! `check` without secrets and with probes, and the environment that it is run in.
+//! `check` without secrets and with probes, and the environment that it runs in.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use crate::support::{
     reply, write_config,
 };
 
-/// Every example configuration that the project ships, with where it is: whole files, and those within the
+/// Every example configuration in the project, with its location: whole files, and those within the
 /// manifests in YAML.
 fn examples() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! The examples of docs/clients.md, run as they stand there.
+//! Runs the examples of docs/clients.md verbatim.
 
 use std::process::Command;
 
@@ -38,7 +38,7 @@ fn gateway() -> (Upstream, Gateway) {
     (upstream, gateway)
 }
 
-/// Runs a program over an example, and gives what it printed.
+/// Runs an example with a program, and returns its output.
 fn run(gateway: &Gateway, program: &str, arguments: &[&str]) -> Option<String> {
     let mut command = Command::new(program);
     // Some examples write a file.

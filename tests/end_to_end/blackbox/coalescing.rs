@@ -1,4 +1,4 @@
-//! A herd of equal lookups is one upstream request.
+//! Concurrent lookups of one call are one upstream request.
 
 use std::thread;
 

@@ -254,7 +254,7 @@ fn a_demo_that_is_started_again_begins_with_a_hit_from_disk() {
     let directory = tempfile::tempdir().unwrap();
     let keep = directory.path().join("kept").display().to_string();
     let mut story = String::new();
-    // Another demo of these tests may have the stand-in's port, and what is kept is of one upstream.
+    // Another test's demo may use the stand-in's port, and the disk level belongs to one upstream.
     for _ in 0..8 {
         let mut demo = Program::start(&mut program(&["demo", "--keep", &keep]));
         eventually("the demo has begun", || {

@@ -1,4 +1,4 @@
-//! The disk level: what outlives the process, what does not, and what is left on the disk.
+//! The disk level: what survives a restart, what does not, and what remains on the disk.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -147,7 +147,7 @@ fn another_key_finds_nothing_and_a_rotated_one_everything() {
     warm(&keys(&disk, "old", None), &upstream, &["call_1", "call_2"]);
     let both = keys(&disk, "new", Some("old")).start(&upstream);
     assert_eq!(both.get("call_1").story(), FROM_DISK);
-    // It is written under the new key, which outlives the old one.
+    // It is sealed with the new key, which remains after the old one is removed.
     both.wait_for_written(1);
     both.stop();
     let new = keys(&disk, "new", None).start(&upstream);

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::support::scenes::{Scene, scenes};
 use crate::support::{Gateway, Response, TOKENS, Upstream, eventually};
 
-/// Details of refusals that no explanation has, with the reason.
+/// Details of refusals that do not occur in explanations, with the reason.
 const NOT_EXPLAINED: [(&str, &str); 14] = [
     ("token", "explain is given the tenant"),
     ("method", "explain is given a lookup"),
@@ -16,14 +16,14 @@ const NOT_EXPLAINED: [(&str, &str); 14] = [
     ("expectation", "explain is given no such field"),
     ("draining", "a lookup that is cut off began before the drain"),
     ("reloaded", "it ends a wait that began before the reload"),
-    ("no-media", "explain is given a call"),
-    ("not-ready", "explain is given a call"),
-    ("range", "explain is given a call"),
-    ("media-streams", "explain is given a call"),
+    ("no-media", "explained with the call's media: media/explained.rs"),
+    ("not-ready", "explained with the call's media: media/explained.rs"),
+    ("media-streams", "explained with the call's media: media/explained.rs"),
+    ("range", "only the answer to a range says that it is outside"),
     ("panic", "a bug"),
 ];
 
-/// Holds an explanation and the lookup after it against each other.
+/// Compares an explanation with the lookup after it.
 fn compare(scene: &Scene) {
     let (gateway, upstream, held) = scene.open();
     let (name, before) = (scene.name, upstream.count());
@@ -78,14 +78,14 @@ fn access_line(gateway: &Gateway) -> Value {
     serde_json::from_str(&line).unwrap()
 }
 
-/// Time passes between the two.
+/// The explained time may be longer, since time passes in between.
 fn compare_retry_after(explained: &Value, answer: &Response, name: &str) {
     let told = answer.header("retry-after").map(|seconds| seconds.parse::<u64>().unwrap());
     let (explained, told) = (explained["retry_after"].as_u64().unwrap_or(0), told.unwrap_or(0));
     assert!((told..=told + 2).contains(&explained), "{name}: explained {explained}, told {told}");
 }
 
-/// The request that is explained is the one that is sent, or none is.
+/// The explained request is the one that is sent, or none is.
 fn compare_request(explained: &Value, upstream: &Upstream, before: usize, name: &str) {
     let steps = explained["decisions"].as_array().unwrap();
     let request = steps.iter().find(|step| step["step"] == "request");
@@ -122,7 +122,7 @@ fn a_lookup_asks_upstream_as_explained() {
     ["fetch", "follow", "wait"].into_iter().for_each(compare_all);
 }
 
-/// docs/operations.md lists the details of all refusals, which a test of the crate's own holds complete.
+/// docs/operations.md lists the details of all refusals; a unit test keeps that list complete.
 #[test]
 fn every_refusal_that_a_lookup_can_meet_has_a_scene() {
     let page = include_str!("../../../docs/operations.md");

@@ -1,4 +1,4 @@
-//! What HTTP/2 says in frames of its own, held against the same rules as HTTP/1.1.
+//! HTTP/2's own framing, tested against the same rules as HTTP/1.1.
 
 use std::time::Duration;
 

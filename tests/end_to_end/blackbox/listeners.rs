@@ -1,4 +1,4 @@
-//! What listeners have of their own: TLS or none, the mode of a socket file, who is local.
+//! Settings of individual listeners: TLS, the mode of a socket file, which clients are local.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +9,7 @@ use crate::support::{Authority, Client, Config, Finished, Program, TOKENS, Upstr
 const NAME: &str = "localhost";
 const PATH: &str = "/v1/calls/call_1";
 
-/// A running gateway and what its log says it listens on.
+/// A running gateway, with the listeners in its log.
 struct Listening {
     process: Program,
     file: tempfile::NamedTempFile,

@@ -10,7 +10,7 @@ use crate::support::{
 const PATH: &str = "/v1/calls?invoice_id=inv_7";
 const LIST: &str = r#"{"success":true,"data":[{"id":"call_1","invoice_id":"inv_7"}],"meta":{}}"#;
 
-/// A gateway both of whose tenants may use lists.
+/// A gateway with lists allowed for both tenants.
 fn listing(upstream: &Upstream, cache: &str) -> Gateway {
     let routes = "routes = [\"call\", \"calls\"]";
     Config::default().tenant(0, routes).tenant(1, routes).with("cache", cache).start(upstream)

@@ -1,4 +1,4 @@
-//! What is logged, what never is, and what happens when the log is not read.
+//! What is logged, what is never logged, and what happens if nothing reads the log.
 
 use std::fs::OpenOptions;
 use std::io::{Read, Write};
@@ -345,7 +345,7 @@ fn no_secret_no_body_and_no_id_is_ever_written() {
     }
     gateway.connect().get("/v1/calls/call_canaryq?canary-of-the-query", TOKENS[0], &[]).read();
     gateway.connect().get("/v1/calls/call_canaryx", "canary-of-a-token-0123456789abcdef", &[]).read();
-    // What the HTTP library refuses, as the angle brackets, is no request and gets no line.
+    // The HTTP library rejects angle brackets before there is a request, so there is no line.
     wait_for_lines(&gateway, 8);
     let metrics = gateway.admin("/metrics").text();
     gateway.process.signal("TERM");
@@ -357,7 +357,7 @@ fn no_secret_no_body_and_no_id_is_ever_written() {
     }
 }
 
-/// The same where TLS, a proxy with credentials and all that can go wrong with them are on the way.
+/// The same with TLS and a proxy with credentials, and with their failures.
 // T70.
 #[test]
 fn no_secret_is_written_on_the_way_through_tls_and_a_proxy() {
@@ -475,7 +475,7 @@ fn a_reader_that_stalls_costs_lines_and_no_request() {
         "address = \"127.0.0.1:DATA\"",
         1,
     );
-    // The log can't be read for the ports, so they are chosen here.
+    // The log can't be read to find the ports, so they are chosen here.
     let ports: Vec<u16> = (0..2)
         .map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap())
         .collect::<Vec<_>>()
@@ -510,7 +510,7 @@ fn a_reader_that_stalls_costs_lines_and_no_request() {
     let _ = unread.read_to_end(&mut rest);
 }
 
-/// Leaves no room in a pipe for a single byte, through a descriptor of its own that does not block.
+/// Fills a pipe to the last byte through a separate, non-blocking descriptor.
 fn fill(pipe: &std::io::PipeReader) {
     const O_NONBLOCK: i32 = 0o4000;
     let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
@@ -535,7 +535,7 @@ fn the_process_ends_in_time_although_its_output_is_not_read() {
         let (unread, output) = std::io::pipe().unwrap();
         let mut command = program(&["serve", "-c", file.path().to_str().unwrap()]);
         let mut child = command.stdout(output.try_clone().unwrap()).stderr(output).spawn().unwrap();
-        // The command holds its ends of the pipe, too.
+        // The command has copies of the pipe's ends.
         drop(command);
         eventually("the gateway listens", || std::net::TcpStream::connect(data).is_ok());
         let mut client = Client::connect(data);
@@ -571,7 +571,7 @@ fn the_process_ends_in_time_although_its_output_is_not_read() {
 fn a_full_disk_under_the_log_costs_nothing_but_the_log() {
     let upstream = Upstream::contract();
     let mut text = Config::default().with("log", "access = \"all\"").text(upstream.address());
-    // Their addresses are told in the log alone, so they are chosen here.
+    // Only the log has the bound addresses, so they are chosen here.
     let sockets = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     let [data, admin] = sockets.map(|socket| socket.local_addr().unwrap());
     for address in [data, admin] {

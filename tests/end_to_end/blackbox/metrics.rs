@@ -72,7 +72,7 @@ fn upstream_times_are_kept_by_tenant_as_a_cumulative_histogram() {
 
 #[test]
 fn lookups_that_an_outage_would_have_left_answered_are_covered() {
-    // Stale at once, so that each lookup revalidates first, but may be served stale on errors.
+    // Stale on arrival, so that each lookup revalidates first, but may be served stale on errors.
     let upstream = Upstream::scripted(|seen| match seen.id() {
         "call_stale" => call_reply(seen.id(), &["Cache-Control: max-age=0"]),
         _ => call_reply(seen.id(), &[]),

@@ -1,4 +1,4 @@
-//! The real program over real sockets: one file a theme, one test a promise.
+//! The real program over real sockets: one file per theme, one test per promise.
 
 mod admin;
 mod admin_commands;

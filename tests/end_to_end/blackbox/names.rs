@@ -9,7 +9,7 @@ use crate::support::{Client, Config, Program, TOKENS, Upstream, listener, needed
 
 const NAME: &str = "upstream.test";
 
-/// Starts the program where names are found in `hosts` alone.
+/// Starts the program with only `hosts` to resolve names.
 fn start_among(hosts: &Path, config: &Path) -> Option<Program> {
     let folder = tempfile::tempdir().unwrap();
     let switch = folder.path().join("nsswitch.conf");

@@ -1,4 +1,4 @@
-//! Notifications of the service manager: `sd_notify(3)` over a datagram socket, as systemd reads it.
+//! Notifications to the service manager: `sd_notify(3)` over a datagram socket, as systemd reads it.
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Config, Gate, Gateway, PATIENCE, TOKENS, Upstream};
 
-/// A service manager: what it was told, message by message, each a list of lines.
+/// A service manager, with the messages that it received, each a list of lines.
 struct Manager {
     socket: UnixDatagram,
     name: String,
@@ -30,7 +30,7 @@ impl Manager {
         std::str::from_utf8(&buffer[..length]).unwrap().lines().map(str::to_owned).collect()
     }
 
-    /// The next message but for signs of life.
+    /// The next message other than keep-alives.
     #[track_caller]
     fn told_news(&self) -> Vec<String> {
         loop {

@@ -1,4 +1,4 @@
-//! Endpoints that an operator has allowed: `[[passthrough]]`.
+//! Endpoints that the operator allows: `[[passthrough]]`.
 
 use std::time::Duration;
 
@@ -120,7 +120,7 @@ fn an_invalid_body_is_left_unread_and_the_connection_closes() {
     unauthenticated.request("POST", "/v1/calls", "nobody", &["Content-Length: 2"]).try_send("{}");
     assert_eq!((unauthenticated.read().status, unauthenticated.is_closed()), (401, true));
     assert_eq!(upstream.count(), 0);
-    // After a body that was read, the connection goes on.
+    // After the body was read, the connection stays open.
     let mut client = gateway.connect();
     let length = format!("Content-Length: {}", CREATE.len());
     client.request("POST", "/v1/calls", TOKENS[0], &[&length]).send(CREATE);

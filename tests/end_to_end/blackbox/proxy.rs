@@ -1,11 +1,11 @@
-//! The way to the upstream through an HTTP proxy, which sees a name and sealed bytes.
+//! The upstream through an HTTP proxy, which sees only a host name and encrypted bytes.
 
 use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::support::{Authority, Config, Gateway, KEYS, Proxy, TOKENS, Upstream};
 
-/// A name that only a proxy can lead to.
+/// A name that only a proxy can resolve.
 const NAME: &str = "api.internal.test";
 
 struct Scene {
@@ -142,7 +142,7 @@ fn a_proxy_that_says_nothing_or_answers_in_the_upstreams_place_is_a_timeout_and_
 #[test]
 fn a_proxy_in_the_middle_is_not_trusted() {
     let scene = Scene::new();
-    // It leads to a server of its own, which shows a certificate of its own.
+    // It connects to its own server, which presents its own certificate.
     let own = Upstream::over_tls(Authority::new().certify(&[NAME]).server(&[], None));
     let proxy = Proxy::to(own.address());
     let gateway = scene.start(&scene.asking(NAME).env("HTTPS_PROXY", &url(proxy.address)));

@@ -1,4 +1,4 @@
-//! Purging, and being told what is there and why.
+//! Purges, and the admin API's view of entries.
 
 use crate::support::{
     Act, Client, Finished, Gate, Gateway, Response, TOKENS, Upstream, call_reply, eventually, program, reply,

@@ -1,4 +1,4 @@
-//! What is refused at the door, in which order, and what it leaves undone.
+//! Refusals before the cache: their order, and that nothing else happens.
 
 use crate::support::{Client, Config, Gateway, TOKENS, Upstream};
 
@@ -8,7 +8,7 @@ fn gateway() -> (Upstream, Gateway) {
     (upstream, gateway)
 }
 
-/// Sends raw bytes on a connection of its own and returns every byte that comes back until it closes.
+/// Sends raw bytes on a new connection and returns every byte received until it closes.
 fn exchange(gateway: &Gateway, bytes: impl AsRef<[u8]>) -> String {
     let mut client = gateway.connect();
     client.try_send(bytes);
@@ -422,7 +422,7 @@ fn http_2_with_prior_knowledge_is_spoken_on_the_same_port() {
     client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
     client.send([0, 0, 0, 4, 0, 0, 0, 0, 0]);
     client.send([0, 0, 6, 1, 5, 0, 0, 0, 1, 0x82, 0x86, 0x84, 0x41, 0x01, b'a']);
-    // Ask it to go away, so that the answer has an end: GOAWAY with no error.
+    // GOAWAY without an error, so that the connection closes after the answer.
     client.send([0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]);
     let answer = client.read_to_end();
     let text = String::from_utf8_lossy(&answer);

@@ -1,5 +1,4 @@
-//! Reload: what changes takes effect at once, what doesn't stays as it was, and a bad file changes
-//! nothing.
+//! Reload: changed settings take effect at once, everything else is kept, and an invalid file changes nothing.
 
 use std::time::{Duration, Instant};
 
@@ -87,7 +86,7 @@ fn a_rejected_reload_is_tried_again_until_the_missing_secret_arrives() {
         || gateway.admin("/readyz?verbose").text().contains("tenants[0].upstream_key: cannot read");
     eventually("the reload is rejected", lacks_key);
     let rejected = reloads("failure");
-    // Moved into place, so that no poll sees a part of it.
+    // Renamed into place, so that no poll sees a partial file.
     std::fs::write(folder.path().join("new"), "another-key").unwrap();
     std::fs::rename(folder.path().join("new"), &key).unwrap();
     eventually("the next poll finds the key", || reloads("success") >= 1.0);
@@ -166,7 +165,7 @@ fn an_invalid_file_changes_nothing_and_is_reported_in_full() {
     let verbose = gateway.admin("/readyz?verbose");
     assert_eq!(verbose.status, 200, "it goes on taking traffic");
     assert!(verbose.text().contains("[!] configuration: the reload at "), "{}", verbose.text());
-    // Several problems are all told: by the API and in the log.
+    // All problems are reported, by the API and in the log.
     gateway.rewrite(good.replace("[listen]", "[cache]\nttl = \"soon\"\nmax_entry_bytes = \"-1\"\n[listen]"));
     let problems = gateway.post_reload().json()["error"]["details"].as_array().unwrap().len();
     assert_eq!(problems, 2);
@@ -220,7 +219,7 @@ fn invariant_13_a_reload_keeps_caches_limiters_and_breakers() {
     assert_eq!(gateway.get_as(1, "call_1", &[]).story(), HIT);
     assert_eq!(gateway.get_as(1, "call_9", &[]).code(), "UPSTREAM_UNAVAILABLE", "still open");
     assert_eq!(gateway.metric("upstream_breaker_open{tenant=\"beta\"}"), 1.0);
-    // What was changed starts anew, and nothing else.
+    // Only what was changed is reset.
     let changed = config("12h").with("upstream.breaker", "failure_percent = 60");
     reloaded(&gateway, &changed);
     upstream.now(|seen| call_reply(seen.id(), &[]));
@@ -267,7 +266,7 @@ fn a_removed_tenant_is_refused_on_its_open_connections_and_its_cache_goes() {
     assert_eq!((refused.status, refused.code().as_str()), (401, "UNAUTHORIZED"));
     assert_eq!(client.get("/v1/calls/call_1", TOKENS[0], &[]).read().status, 200);
     assert!(!gateway.admin("/metrics").text().contains("\"beta\""), "its series are gone");
-    // Coming back, it begins with nothing.
+    // When it returns, its cache is empty.
     gateway.rewrite(both);
     assert_eq!(gateway.post_reload().status, 200);
     assert_eq!(client.get("/v1/calls/call_1", TOKENS[1], &[]).read().story(), MISS);
@@ -337,7 +336,7 @@ fn another_key_is_another_account_and_what_the_old_one_fetched_is_gone() {
     assert_eq!(keys[3..].iter().flatten().collect::<Vec<_>>(), ["Bearer second", "Bearer second"]);
 }
 
-/// An upstream that takes only this key.
+/// An upstream that accepts only this key.
 fn takes(key: &'static str) -> impl Fn(&crate::support::Seen) -> Vec<Act> + Send + Sync {
     move |seen| match seen.header("authorization") == Some(&format!("Bearer {key}")) {
         true => call_reply(seen.id(), &[]),
@@ -364,7 +363,7 @@ fn a_rotation_of_the_upstream_key_is_seen_by_no_client_and_empties_nothing() {
     let seen = upstream.count();
     assert_eq!(gateway.get("call_3").status, 200);
     assert_eq!(upstream.count(), seen + 1, "it is remembered");
-    // A reload in the middle doesn't forget which key works, and the end of it keeps the cache.
+    // A reload in the middle keeps the key that works, and the end of the rotation keeps the cache.
     reloaded(&gateway, &rotating.with("cache", "ttl = \"12h\""));
     gateway.get("call_4");
     assert_eq!(upstream.count(), seen + 2);

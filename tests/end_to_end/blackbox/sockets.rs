@@ -1,4 +1,4 @@
-//! The ways in: TCP and Unix sockets, HTTP/2 without TLS, sockets that systemd hands over.
+//! Listeners: TCP and Unix sockets, HTTP/2 without TLS, sockets passed by systemd.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -158,7 +158,7 @@ fn a_port_in_use_is_reported_before_anything_is_served() {
 /// Starts the program as systemd does: with two listening sockets, from descriptor 3 on.
 fn start_with(sockets: [OwnedFd; 2], config: &Path) -> Program {
     let [third, fourth] = sockets;
-    // A child's first descriptors are what is easily given to it.
+    // A child's lowest descriptors are the easiest to pass to it.
     let script = "exec 3<&0 4<&1 0</dev/null 1>&2; LISTEN_PID=$$ LISTEN_FDS=2 exec \"$0\" serve -c \"$1\"";
     let mut command = Command::new("sh");
     command.args(["-c", script, env!("CARGO_BIN_EXE_credira-gateway"), config.to_str().unwrap()]).env_clear();
@@ -304,12 +304,12 @@ fn the_same_port_is_served_for_ipv4_and_ipv6_by_a_socket_each() {
         process.signal("TERM");
         assert_eq!(process.wait().code(), Some(0));
     }
-    // The admin plane may have the other half of a port.
+    // The admin plane may use the other address family of a port.
     let config = listen(&format!("\"0.0.0.0:{free}\"")).with("admin", &format!("address = \"[::]:{free}\""));
     let (_process, _file) = start(&config, &upstream);
     let mut client = Client::connect(format!("[::1]:{free}").parse().unwrap());
     assert_eq!(client.get("/livez", "", &[]).read().status, 200);
-    // Alone, it takes clients of both families.
+    // Alone, it accepts clients of both families.
     let (process, _file) = start(&listen("\"[::]:0\""), &upstream);
     let port = crate::support::listener(&process, "data").port();
     let mut client = Client::connect(SocketAddr::from(([127, 0, 0, 1], port)));

@@ -1,17 +1,17 @@
-//! Stale answers: while an entry is renewed, and when the upstream fails. How stale an entry is, a
-//! test says with the upstream's own `Age`, so nothing has to be waited for.
+//! Stale answers: while an entry is renewed, and when the upstream fails. A test sets
+//! an entry's age with the upstream's own `Age`, so that it does not have to wait.
 
 use crate::support::{Act, Config, Gate, Gateway, Upstream, call, call_reply, eventually, reply};
 
 const RENEWING: &str = "hit; ttl; detail=stale-while-revalidate";
 const FAILED: &str = "hit; ttl; detail=stale-if-error";
 
-/// A call that is fresh for 60 s and was so many seconds old when it came.
+/// A call that is fresh for 60 s and was this many seconds old on arrival.
 fn aged(id: &str, age: u64, directives: &str) -> Vec<Act> {
     call_reply(id, &[&format!("Cache-Control: max-age=60{directives}"), &format!("Age: {age}")])
 }
 
-/// A gateway with `call_1` stored so many seconds old.
+/// A gateway that has stored `call_1`, this many seconds old.
 fn stored(upstream: &Upstream, age: u64, directives: &'static str) -> Gateway {
     upstream.now(move |seen| aged(seen.id(), age, directives));
     let gateway = Gateway::plain(upstream);
@@ -256,7 +256,7 @@ fn a_renewal_leaves_the_rest_of_the_budget_to_waiting_lookups() {
     for n in 0..6 {
         gateway.get(&format!("call_{n}"));
     }
-    // Two are left, a quarter of the bucket: renewals may not have them.
+    // Two are left, a quarter of the bucket, which is reserved from renewals.
     for _ in 0..5 {
         assert_eq!(gateway.get("call_0").story(), RENEWING);
     }

@@ -4,7 +4,7 @@ use std::thread;
 
 use crate::support::{Config, Gateway, KEYS, TOKENS, Upstream, call_reply, reply};
 
-/// An upstream on which each key sees a world of its own: the body says which.
+/// An upstream that serves different data to each key; the body names it.
 fn two_worlds() -> Upstream {
     Upstream::scripted(|seen| {
         let key = seen.header("authorization").unwrap_or_default().to_owned();

@@ -15,7 +15,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    /// `None`, after a note, where `script` is missing.
+    /// `None`, with a message, if `script` is missing.
     fn open(arguments: &[&str], environment: &[(&str, &str)]) -> Option<Self> {
         let quoted: Vec<_> = arguments.iter().map(|argument| format!("'{argument}'")).collect();
         let path = program(&[]).get_program().to_str().unwrap().to_owned();
@@ -42,7 +42,7 @@ impl Terminal {
         Some(Self { script, keyboard, shown })
     }
 
-    /// Everything that was shown so far.
+    /// The output so far.
     fn shown(&self) -> String {
         String::from_utf8_lossy(&self.shown.lock().unwrap()).into_owned()
     }
@@ -52,7 +52,7 @@ impl Terminal {
         eventually(&format!("{text} is shown"), || self.shown().contains(text));
     }
 
-    /// Presses Ctrl-C, and gives the exit code and all that was shown.
+    /// Presses Ctrl-C, and returns the exit code and the whole output.
     fn interrupt(mut self) -> (Option<i32>, String) {
         self.keyboard.write_all(b"\x03").unwrap();
         let mut status = None;

@@ -1,5 +1,5 @@
-//! TLS on both sides: towards clients, whose certificates may be asked for, and towards the upstream,
-//! which is always verified before it is sent a byte of a request.
+//! TLS on both sides: to clients, optionally with client certificates, and to the upstream, which is always verified
+//! before any byte of a request is sent.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -16,11 +16,10 @@ use crate::support::{
 };
 
 const PATH: &str = "/v1/calls/call_1";
-/// What the gateway's own certificate is for.
+/// The name in the gateway's own certificate.
 const NAME: &str = "gateway.test";
 
-/// A listener that shows this certificate, written to `folder`; with `clients`, only to those they have
-/// certified.
+/// A listener with this certificate, written to `folder`; with `clients`, only for clients that they certified.
 fn listening(folder: &Path, certified: &Certified, clients: Option<&Authority>) -> Config {
     let (cert, key) = certified.write(folder);
     let clients = clients.map(|authority| format!(", client_ca = \"{}\"", authority.write(folder).display()));
@@ -69,7 +68,7 @@ fn tls_is_spoken_with_http_1_and_2_as_the_client_chooses() {
         assert_eq!(answers.iter().map(|(status, _)| *status).collect::<Vec<_>>(), [200, 200, 404]);
         assert!(answers[0].1["cache-status"].to_str().unwrap().contains("; hit; ttl="));
     });
-    // Another authority's clients don't trust it, and a name that isn't its own is none.
+    // Clients that trust another authority reject it, and so does a request for another name.
     assert!(lookup(gateway.data, &Authority::new().client(None, &[])).is_err());
     assert!(Client::tls(gateway.data, authority.client(None, &[]), "other.test").is_err());
 }
@@ -192,7 +191,7 @@ fn a_renewed_certificate_is_seen_by_the_poll_and_other_clients_by_a_reload() {
     is_refused(gateway.data, &first);
 }
 
-/// Asks an upstream of this name and address, over TLS.
+/// A configuration for an upstream with this name and address, over TLS.
 fn asking(name: &str, address: SocketAddr, trusted: Option<&Path>) -> Config {
     let base = format!("base_url = \"https://{name}:{}\"\nconnect_timeout = \"1s\"", address.port());
     let trust = trusted.map(|file| format!("\nca_file = \"{}\"", file.display())).unwrap_or_default();
@@ -297,14 +296,14 @@ fn an_upstream_without_modern_tls_is_never_sent_a_key() {
     }
 }
 
-/// A server of openssl's, with what rustls would not offer.
+/// An openssl server, with settings that rustls does not offer.
 struct OpensslServer {
     process: std::process::Child,
     address: SocketAddr,
 }
 
 impl OpensslServer {
-    /// With a self-signed certificate that these arguments of `openssl req` shape.
+    /// With a self-signed certificate, made with these arguments of `openssl req`.
     fn start(folder: &Path, request: &[&str], server: &[&str]) -> Option<Self> {
         let file = |name: &str| folder.join(name).display().to_string();
         let mut making = Command::new("openssl");
@@ -393,7 +392,7 @@ fn stale_entries_are_served_while_the_upstream_is_untrusted() {
     assert_eq!((stale.status, stale.story().as_str()), (200, "hit; ttl; detail=stale-if-error"));
     assert_eq!(gateway.get("call_2").status, 502);
     assert_eq!(upstream.count(), 1);
-    // The authority is trusted again, and the upstream asked again.
+    // The authority is trusted again, and requests are sent again.
     assert_eq!(gateway.reload(&asking("localhost", upstream.address(), Some(&ca))).status, 200);
     assert_eq!(gateway.get("call_1").status, 200);
     assert_eq!(upstream.count(), 2);

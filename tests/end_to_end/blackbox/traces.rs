@@ -1,4 +1,4 @@
-//! Traces: spans that a collector gets, and the trace that the upstream sees. With the feature `otlp`.
+//! Traces: the spans that a collector receives, and the trace that the upstream sees. With the feature `otlp`.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ fn exporting(collector: &Collector) -> Config {
     exporting_to(&collector.url())
 }
 
-/// Waits until both kinds of spans were collected so many times.
+/// Waits until this many spans of both kinds were collected.
 fn collected(collector: &Collector, servers: usize, clients: usize) -> [Vec<crate::support::Span>; 2] {
     let of_kind =
         |kind| collector.spans().into_iter().filter(move |span| span.kind == kind).collect::<Vec<_>>();
@@ -43,7 +43,7 @@ fn a_miss_is_a_span_in_the_clients_trace_with_the_upstreams_below_it() {
     assert_eq!((client.trace_id.as_str(), &client.parent_id), (TRACE, &server.id));
     assert_eq!((server.state.as_str(), server.status, client.status), ("vendor=1", 0, 0));
     assert!(0 < client.took_nanos && client.took_nanos < server.took_nanos);
-    // The upstream goes on below the client's span.
+    // The upstream's span is a child of the client's.
     let seen = upstream.seen().remove(0);
     assert_eq!(seen.header("traceparent"), Some(&*format!("00-{TRACE}-{}-01", client.id)));
     assert_eq!(seen.header("tracestate"), Some("vendor=1"));
@@ -247,7 +247,7 @@ fn failures_are_marked_with_their_kind() {
     assert_eq!(kinds, expected);
     assert_eq!(servers.iter().map(|span| span.status).collect::<Vec<_>>(), [2, 0, 2, 2]);
     assert!(clients.iter().all(|span| span.status == 2));
-    // One that left before its answer has no status.
+    // A client that disconnected before its answer has no status.
     let mut gone = gateway.connect();
     gone.get("/v1/calls/call_slow2", TOKENS[0], &[]);
     upstream.wait_for(5);

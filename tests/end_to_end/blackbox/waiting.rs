@@ -34,7 +34,7 @@ fn waiting(gateway: &Gateway, seconds: u64) -> Client {
     client
 }
 
-/// Clients that wait for `call_1` and have been taken into its watch.
+/// Clients that wait for `call_1` and have joined its watch.
 fn waiters(gateway: &Gateway, clients: usize) -> Vec<Client> {
     let all = (0..clients).map(|_| waiting(gateway, 20)).collect();
     eventually("all wait", || gateway.metric("waits{tenant=\"alpha\"}") == clients as f64);
@@ -181,7 +181,7 @@ fn too_many_waiting_lookups_or_calls_are_answered_at_once() {
     let third = gateway.get_with("call_1", &["Prefer: wait=20"]);
     assert_eq!((third.status, third.header("preference-applied")), (200, None), "a third lookup");
     assert_eq!(ended(&gateway, "full"), 2.0);
-    // The bounds are a tenant's own, and places come back.
+    // The limits are per tenant, and places are freed.
     clients.into_iter().for_each(Client::leave);
     second.leave();
     eventually("they have left", || ended(&gateway, "gone") == 2.0);
@@ -238,7 +238,7 @@ fn a_drain_ends_waits_when_it_begins() {
         .with("shutdown", "drain_timeout = \"20s\"")
         .start(&upstream);
     let clients = waiters(&gateway, 10);
-    // Each has heard something by then; one that has not gets 503.
+    // Each has a result by then; one without gets 503.
     upstream.wait_for(upstream.count() + 2);
     let begun = Instant::now();
     gateway.process.signal("TERM");
@@ -283,14 +283,14 @@ fn a_wait_outlives_the_idle_timeout_of_its_connection() {
     assert_eq!((response.status, response.header("preference-applied")), (200, Some("wait=3")));
 }
 
-// The bars are 50 ms and 12 KiB; the test leaves room for a busy machine and an unoptimised build.
+// The targets are 50 ms and 12 KiB; the test allows for a busy machine and an unoptimised build.
 #[test]
 fn five_hundred_waiters_over_http_2_share_one_poller_and_little_memory() {
     const CLIENTS: usize = 500;
     let upstream = final_from(usize::MAX);
     let wait = "poll_min = \"1s\"\nmax_waiting = 1000";
     let gateway = Config::default().with("wait", wait).start(&upstream);
-    // So that pools and tables have their size.
+    // So that pools and tables have reached their size.
     gateway.get("call_2");
     let memory = || gateway.process_metric("resident_memory_bytes");
     let (before, begun) = (memory(), Instant::now());
@@ -333,7 +333,7 @@ fn five_hundred_waiters_over_http_2_share_one_poller_and_little_memory() {
             );
         }
     });
-    // The first lookups may have made a fetch each before one had begun the watch.
+    // The first lookups may each have fetched before one of them began the watch.
     let most = 3 + begun.elapsed().as_secs() as usize;
     let polls = gateway.metric("wait_polls_total{tenant=\"alpha\"}");
     assert!(polls as usize <= most, "{polls} polls, at most {most}");

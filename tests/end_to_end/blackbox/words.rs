@@ -1,6 +1,6 @@
-//! What people read: help and messages, held against snapshots in `tests/snapshots/`.
+//! Help texts and messages, compared with the snapshots in `tests/snapshots/`.
 //!
-//! `UPDATE=1 cargo test --test blackbox words` writes them anew; look at the difference before you keep it.
+//! `UPDATE=1 cargo test --test end_to_end words` regenerates them; review the difference.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ fn snapshots() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots")
 }
 
-/// Holds a text against its snapshot. White space at the ends of lines is ignored.
+/// Compares a text with its snapshot. White space at the ends of lines is ignored.
 fn assert_snapshot(name: &str, text: &str) {
     let path = snapshots().join(name);
     let text: String = text.lines().map(|line| line.trim_end().to_owned() + "\n").collect();

@@ -56,7 +56,7 @@ fn in_every_situation_the_page_shows_what_explain_says() {
         ("follow", "a fetch in flight would be followed"),
         ("refuse", "refused"),
     ];
-    // The page explains lookups without fields of their own.
+    // The page explains lookups without header fields.
     for scene in scenes().into_iter().filter(|scene| scene.lines.is_empty()) {
         let (gateway, _upstream, held) = scene.open();
         browser.open(&url(gateway.admin));

@@ -1,4 +1,4 @@
-//! A browser, and how to make it do things: the small part of WebDriver that the tests need.
+//! A browser, driven through the small part of WebDriver that the tests need.
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
@@ -30,10 +30,10 @@ pub(super) struct Browser {
     _turn: MutexGuard<'static, ()>,
 }
 
-/// A driver and its port; `None`, after saying so, where there is none.
+/// A driver and its port; `None`, with a message, if it is not installed.
 ///
-/// The driver takes a free port of IPv4 and then the same of IPv6, and ends where somebody has that one. So it
-/// is started again, a few times.
+/// The driver takes a free IPv4 port and then the same IPv6 port, and exits if that one is in use. So it is restarted,
+/// a few times.
 fn start_driver() -> Option<(Child, u16)> {
     let mut said = String::new();
     for _ in 0..5 {
@@ -120,12 +120,12 @@ impl Browser {
         self.exchange("GET", &format!("/session/{}{path}", self.session), &Value::Null)
     }
 
-    /// Asks Chromium itself, in its own protocol.
+    /// Sends Chromium a command of its own protocol.
     pub(super) fn chromium(&self, command: &str, parameters: &Value) -> Value {
         self.post("/goog/cdp/execute", &json!({ "cmd": command, "params": parameters }))
     }
 
-    /// Opens a page, which notes what its policy forbids.
+    /// Opens a page, which records violations of its policy.
     pub(super) fn open(&self, url: &str) {
         let notes = "window.forbidden = []; document.addEventListener('securitypolicyviolation', \
                      (event) => window.forbidden.push(`${event.violatedDirective} ${event.blockedURI}`));";
@@ -179,7 +179,7 @@ impl Browser {
         self.post("/actions", &json!({ "actions": [{ "type": "key", "id": "keys", "actions": strokes }] }));
     }
 
-    /// Shows pages in this size, as a phone does where it says so.
+    /// Sets the size of the page, optionally as on a phone.
     pub(super) fn resize(&self, width: u32, height: u32, mobile: bool) {
         let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile });
         self.chromium("Emulation.setDeviceMetricsOverride", &metrics);
@@ -191,7 +191,7 @@ impl Browser {
         self.chromium("Emulation.setEmulatedMedia", &features);
     }
 
-    /// A picture of the page from its top, so high, as PNG in base64.
+    /// A PNG of the page from its top, of this size.
     pub(super) fn picture(&self, width: u32, height: u32) -> Vec<u8> {
         let clip = json!({ "x": 0, "y": 0, "width": width, "height": height, "scale": 1 });
         let shot = json!({ "format": "png", "clip": clip, "captureBeyondViewport": true });
@@ -206,7 +206,7 @@ impl Browser {
         entries.as_array().unwrap().iter().map(|entry| entry["message"].to_string()).collect()
     }
 
-    /// Fails if the page did what its policy forbids, or the console has a line without `expected`.
+    /// Fails if the page violated its policy, or the console has a line without any of `expected`.
     #[track_caller]
     pub(super) fn is_clean_but_for(&self, expected: &[&str]) {
         assert_eq!(self.run("return window.forbidden"), json!([]), "the policy was violated");

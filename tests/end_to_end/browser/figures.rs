@@ -2,7 +2,7 @@
 
 use crate::browser::driver::{Browser, LEFT};
 use crate::browser::page::{Page, url};
-use crate::support::{Act, Client, Config, Gateway, Program, eventually, program, reply};
+use crate::support::{Act, Client, Config, Gate, Gateway, Program, TOKENS, call, eventually, program, reply};
 
 #[test]
 fn live_figures_appear_while_there_is_traffic() {
@@ -206,4 +206,58 @@ fn the_page_survives_a_restart_of_the_gateway() {
     browser.text_when("new figures on top", "#tile-ratio", |text| text == "75.0 %");
     browser.text_when("both", "#tiles", |text| text.contains("8 lookups"));
     browser.is_clean_but_for(&["ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE"]);
+}
+
+#[test]
+fn streams_waiting_lookups_and_polled_calls_are_shown_for_each_tenant() {
+    let config = Config::default()
+        .tenant(0, "routes = [\"call\", \"recording\"]")
+        .with("media", "max_streams = 2")
+        .with("wait", "poll_min = \"1s\"\npoll_max = \"1s\"");
+    let Some(page) = Page::open(config) else { return };
+    page.wait_until_live();
+    eventually("nothing flows yet", || page.cell("alpha", "Streams").starts_with("0 of 2"));
+    assert!(page.cell("beta", "Streams").starts_with("no media"));
+    assert!(page.cell("alpha", "Waiting").contains("0 calls polled"));
+
+    let (gate, address) = (Gate::default(), page.upstream.address());
+    let waits = gate.clone();
+    page.upstream.now(move |seen| match seen.target.strip_prefix("/v1/calls/") {
+        Some("call_unfinished") => {
+            let body = call("call_unfinished").replace("\"completed\"", "\"in_progress\"");
+            reply("200 OK", &["Content-Type: application/json"], &body)
+        }
+        Some(id) => {
+            let link = format!("http://{address}/{id}.mp3?key=canary");
+            let body = call(id).replace(&format!("https://api.credira.com/recordings/{id}.mp3"), &link);
+            reply("200 OK", &["Content-Type: application/json"], &body)
+        }
+        None => vec![
+            Act::Send(b"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nContent-Length: 2\r\n\r\n1".to_vec()),
+            Act::Wait(waits.clone()),
+            Act::Send(b"2".to_vec()),
+        ],
+    });
+    let mut clients: Vec<_> = (0..5).map(|_| page.gateway.connect()).collect();
+    let (streams, waiting) = clients.split_at_mut(2);
+    for client in streams {
+        client.get("/v1/calls/call_1/recording", TOKENS[0], &[]).read_head().expect("a head");
+    }
+    for client in waiting {
+        client.get("/v1/calls/call_unfinished", TOKENS[0], &["Prefer: wait=60"]);
+    }
+    eventually("both streams", || page.cell("alpha", "Streams").starts_with("2 of 2"));
+    eventually("all who wait", || page.cell("alpha", "Waiting").starts_with('3'));
+    assert!(page.cell("alpha", "Waiting").contains("1 call polled"));
+    assert!(page.cell("beta", "Waiting").starts_with('0'));
+    page.picture("streams-and-waits");
+
+    page.browser.run("document.getElementById('search-id').value = 'call_1'");
+    page.browser.click("#search button");
+    let told =
+        page.browser.text_when("what is explained", "#explanation", |text| text.contains("streams left"));
+    assert!(told.contains("recording\nOVERLOADED") && !told.contains("canary"), "{told}");
+    gate.open();
+    eventually("no stream is left", || page.cell("alpha", "Streams").starts_with("0 of 2"));
+    page.browser.is_clean_but_for(&[]);
 }

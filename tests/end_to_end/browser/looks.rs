@@ -7,7 +7,7 @@ use crate::browser::driver::{Browser, TAB};
 use crate::browser::page::url;
 use crate::support::{Client, Program, Upstream, eventually, program, reply, write_config};
 
-/// Where pictures go; a longer traffic for a nicer one is asked for by naming another folder.
+/// The folder for pictures; with it, traffic runs longer, for more to see.
 const FOLDER: &str = "CREDIRA_GATEWAY_PICTURES";
 
 const TENANTS: [(&str, &str, u32); 4] = [
@@ -78,7 +78,7 @@ impl Fleet {
         line["address"].as_str().unwrap().parse().unwrap()
     }
 
-    /// Traffic for so long: many lookups of few calls, some of others, some refused.
+    /// Traffic for this long: many lookups of few calls, some of others, some refused.
     fn traffic(&self, time: Duration) {
         let data = self.address("data");
         let start = Instant::now();
@@ -107,7 +107,7 @@ impl Fleet {
     }
 }
 
-/// Where pictures go, and for how long there is traffic before.
+/// The folder for pictures, and how long traffic runs before.
 fn studio() -> (PathBuf, Duration) {
     match std::env::var_os(FOLDER) {
         Some(folder) => (folder.into(), Duration::from_secs(100)),
@@ -159,7 +159,7 @@ fn the_page_looks_well_in_light_and_dark_and_on_a_phone() {
     drop(fleet.upstream);
 }
 
-/// Texts whose contrast with what is behind them is below WCAG's AA, 4.5 to 1.
+/// Texts whose contrast with their background is below WCAG AA, 4.5 to 1.
 const CONTRAST: &str = r"
     const parts = (color) => color.match(/[\d.]+/g).map(Number);
     const light = ([r, g, b]) => {

@@ -36,6 +36,15 @@ impl Page {
         );
         self.browser.run(&script).as_str().unwrap().to_owned()
     }
+
+    /// Saves a picture of the page beside the others.
+    pub(super) fn picture(&self, name: &str) {
+        let height =
+            self.browser.run("return document.documentElement.scrollHeight").as_u64().unwrap() as u32;
+        let picture = self.browser.picture(1360, height);
+        let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+        std::fs::write(folder.join(format!("dashboard-{name}.png")), picture).unwrap();
+    }
 }
 
 /// The dashboard at an address.

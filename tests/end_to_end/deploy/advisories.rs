@@ -1,4 +1,4 @@
-//! The check of crates against known vulnerabilities, where their database can be had and where it can't.
+//! The check of crates against known vulnerabilities, with and without access to their database.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};

@@ -1,4 +1,4 @@
-//! When the certificate that callers are shown ends.
+//! The expiry of the certificate that callers see.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +8,7 @@ use crate::support::{Config, Upstream, needed};
 
 const DAY: f64 = 86_400.0;
 
-/// Makes a certificate that ends in so many days, and its key. `None` where openssl is missing.
+/// Makes a certificate that expires in this many days, and its key. `None` if openssl is missing.
 fn certificate(folder: &Path, days: u32) -> Option<()> {
     let mut command = Command::new("openssl");
     command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);

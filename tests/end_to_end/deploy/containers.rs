@@ -32,12 +32,12 @@ fn the_image_is_static_empty_pinned_and_unprivileged() {
     assert!(dockerfile.contains("ARG FEATURES=otlp"));
     assert_eq!(after("ENTRYPOINT "), ["[\"/credira-gateway\"]"]);
     assert_eq!(dockerfile.matches("--mount=type=cache").count(), 3);
-    // The build is the one that the scripts beside this try.
+    // The build is the one that the scripts in this folder test.
     assert!(dockerfile.contains("deploy/build-static.sh"));
     assert!(text("deploy/build-static.sh").contains("-C target-feature=+crt-static"));
 }
 
-/// What deploy/build-static.sh has cargo do on a host of this triple.
+/// The cargo command of deploy/build-static.sh on a host with this triple.
 fn static_build(host: &str, variables: &[(&str, &str)]) -> String {
     let folder = tempfile::tempdir().unwrap();
     for (name, script) in [

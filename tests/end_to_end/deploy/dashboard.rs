@@ -1,4 +1,4 @@
-//! The Grafana dashboard, as it stands in its file.
+//! The Grafana dashboard, checked as a file.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -45,7 +45,7 @@ pub(super) fn queries() -> Vec<Query> {
     queries
 }
 
-/// An expression of the dashboard with `value` in the place of each variable that is chosen.
+/// An expression of the dashboard with `value` for each variable that is chosen.
 pub(super) fn filled(written: &str, value: &dyn Fn(&str) -> String) -> String {
     let mut expression = written.replace("$__rate_interval", "1m");
     for name in CHOSEN {
@@ -58,7 +58,7 @@ pub(super) fn filled(written: &str, value: &dyn Fn(&str) -> String) -> String {
     expression
 }
 
-/// The expressions of one panel, as they stand in the file.
+/// The expressions of one panel, as in the file.
 pub(super) fn expressions(title: &str) -> Vec<String> {
     let dashboard = dashboard();
     let panel = panels(&dashboard).find(|panel| panel["title"] == title).unwrap();
@@ -66,7 +66,7 @@ pub(super) fn expressions(title: &str) -> Vec<String> {
     targets.map(|target| target["expr"].as_str().unwrap().to_owned()).collect()
 }
 
-/// A variable whose values are those of a label in some series.
+/// A variable that takes its values from a label of some series.
 pub(super) struct Variable {
     pub name: String,
     /// The series, with the variables before it.
@@ -126,7 +126,7 @@ fn every_metric_in_rules_and_dashboard_is_in_a_real_scrape_or_recorded() {
     let unknown: Vec<_> = used.difference(&known).collect();
     assert!(unknown.is_empty(), "not in a scrape: {unknown:?}");
 
-    // And the other way round: what is exported is watched by something.
+    // And conversely: every exported metric is used by something.
     let exported = known.iter().filter(|name| name.starts_with("credira_gateway_"));
     let family = |name: &str| {
         let plain = ["_bucket", "_count", "_sum"].iter().find_map(|end| name.strip_suffix(end));
@@ -174,7 +174,7 @@ fn every_panel_says_what_it_shows_and_in_which_unit() {
                     ranges.filter(|rest| !rest.split(']').next().unwrap().ends_with("[$__rate_interval"));
                 assert_eq!(own.count(), 0, "{title}: a range of its own in {expression}");
             }
-            // What is recorded is recorded for whole jobs.
+            // Recording rules aggregate over whole jobs.
             let recorded = expression.contains("job_tenant:");
             for selector in expression.split('{').skip(1).map(|rest| rest.split('}').next().unwrap()) {
                 assert!(

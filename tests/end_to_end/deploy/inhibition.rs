@@ -30,7 +30,7 @@ impl Alertmanager {
         let mut command = Command::new(NAME);
         command.arg(format!("--config.file={}", path(CONFIGURATION).display()));
         command.arg(format!("--storage.path={}", folder.path().display()));
-        // Alone, and on a port of its own.
+        // Without peers, and on its own port.
         command.args(["--cluster.listen-address=", "--web.listen-address=127.0.0.1:0"]);
         let process = Program::start(command.args(["--log.format=json", "--log.level=info"]));
         let listening = process.err_line("about its address", |line| line.contains("\"Listening on\""));
@@ -47,7 +47,7 @@ impl Alertmanager {
         serde_json::from_slice(&output.stdout).unwrap_or_default()
     }
 
-    /// Fires alerts, given as name and tenant, and returns those that are notified of.
+    /// Fires alerts, given as name and tenant, and returns those with a notification.
     fn notified<'a>(&self, fired: &[(&'a str, &'a str)]) -> BTreeSet<(String, String)> {
         let known = alerts();
         let of = |(name, tenant): &(&str, &str)| {
@@ -112,7 +112,7 @@ fn an_upstream_outage_that_callers_see_is_one_notification() {
         ("CrediraGatewayBreakerOpen", "billing"),
         ("CrediraGatewayHitRatioLow", "billing"),
         ("CrediraGatewayCoverageLow", "billing"),
-        // Another tenant's, and what does not follow from it.
+        // Another tenant's alert, and an unrelated one.
         ("CrediraGatewayBreakerOpen", "support"),
         ("CrediraGatewayTenantRateLimited", "billing"),
         ("CrediraGatewayIdentityMismatch", "billing"),

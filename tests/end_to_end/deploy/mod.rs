@@ -1,5 +1,5 @@
-//! What is in `deploy/`, held against the real program and the tools that would take it: one file a
-//! theme, one test a promise. What takes minutes is in scripts beside this.
+//! The files in `deploy/`, checked against the real program and the tools that consume them: one file per theme, one
+//! test per promise. Checks that take minutes are in separate scripts.
 
 mod advisories;
 mod certificate;

@@ -1,4 +1,4 @@
-//! The project's files, and the tools that judge them.
+//! The project's files, checked by the tools for their formats.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ pub(super) fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-/// Its text.
+/// The text of a file.
 pub(super) fn text(name: &str) -> String {
     std::fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
@@ -34,7 +34,7 @@ pub(super) fn files(folder: &str, ending: &str) -> Vec<String> {
     names
 }
 
-/// Runs a tool that may be missing; where it is not, it must find nothing wrong.
+/// Runs a tool, unless it is missing; it must report no problem.
 #[track_caller]
 pub(super) fn is_content(command: &mut Command) {
     let name = command.get_program().to_string_lossy().into_owned();
@@ -42,13 +42,12 @@ pub(super) fn is_content(command: &mut Command) {
     assert!(output.status.success(), "{command:?}:\n{}", words(&output));
 }
 
-/// What a tool said.
+/// The output of a tool.
 pub(super) fn words(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-/// Has the program check a configuration whose secrets are files of `folder`: they are made, with
-/// content that will do.
+/// Has the program check a configuration with secrets in files of `folder`, which are created with valid content.
 #[track_caller]
 pub(super) fn check_configuration(text: &str, folder: &str) -> Finished {
     let secrets = tempfile::tempdir().unwrap();

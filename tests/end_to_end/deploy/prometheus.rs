@@ -61,14 +61,14 @@ impl Prometheus {
         serde_json::from_slice(&command.output().unwrap().stdout).unwrap_or_default()
     }
 
-    /// The series that an expression gives now.
+    /// The series that an expression evaluates to now.
     fn series(&self, expression: &str) -> Vec<Value> {
         let answer = self.ask("query", &[("query", expression)]);
         assert_eq!(answer["status"], "success", "{expression}: {}", answer["error"]);
         answer["data"]["result"].as_array().cloned().unwrap_or_default()
     }
 
-    /// What each variable of the dashboard offers, where `chosen` are chosen and all else is All.
+    /// The values that each variable of the dashboard offers, with `chosen` chosen and the others at All.
     fn offered(&self, chosen: &[(&str, &str)]) -> BTreeMap<String, Vec<String>> {
         let mut offered: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for variable in variables() {
@@ -88,7 +88,7 @@ impl Prometheus {
         offered
     }
 
-    /// The series of a panel's first expression, where `chosen` are chosen and all else is All.
+    /// The series of a panel's first expression, with `chosen` chosen and the others at All.
     fn panel(&self, title: &str, chosen: &[(&str, &str)]) -> Vec<Value> {
         let offered = self.offered(chosen);
         self.series(&filled(&expressions(title)[0], &|name| any_of(&offered[name])))
@@ -100,7 +100,7 @@ impl Prometheus {
     }
 }
 
-/// What Grafana writes in the place of a variable with these values.
+/// The text that Grafana substitutes for a variable with these values.
 fn any_of(values: &[String]) -> String {
     let escaped: Vec<_> = values.iter().map(|value| value.replace('.', "\\\\.")).collect();
     match &escaped[..] {
@@ -132,7 +132,7 @@ fn the_dashboard_counts_gateways_and_nothing_else_that_prometheus_scrapes() {
     assert_eq!(up(&[]), "2");
     assert_eq!(up(&[("job", "credira-gateway")]), "1");
     assert_eq!(up(&[("instance", &sidecar.admin.to_string())]), "1");
-    // Another namespace's gateways are left out, those of none are not.
+    // Gateways of another namespace are excluded, those without one are not.
     assert_eq!(up(&[("namespace", "elsewhere")]), "1");
     let memory: BTreeSet<String> = prometheus
         .panel("Memory", &[])
@@ -151,7 +151,7 @@ fn prometheus_evaluates_every_rule_and_has_data_for_every_panel() {
         disk.config().tenant(0, "routes = [\"call\", \"recording\", \"transcription\"]").start(&upstream);
     let Some(prometheus) = Prometheus::watching(&[("credira-gateway", None, gateway.admin)]) else { return };
 
-    // Some of everything, for as long as it takes to be seen.
+    // Traffic of every kind, until it has been scraped.
     let traffic = || {
         for id in ["call_1", "call_2", "call_missing1", "call_progress1", "nonsense"] {
             gateway.get_as(0, id, &[]);

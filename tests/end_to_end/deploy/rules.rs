@@ -9,7 +9,7 @@ use crate::deploy::project::{files, is_content, path, text, yaml};
 
 const RULES: &str = "deploy/prometheus/rules.yml";
 
-/// What every runbook's address begins with: one setting of Prometheus, else a place in the repository.
+/// The prefix of every runbook's address: a setting of Prometheus, else a path in the repository.
 const RUNBOOKS: &str = "{{ or $externalLabels.credira_gateway_runbooks \"docs/operations.md\" }}#";
 
 /// Every rule.
@@ -68,7 +68,7 @@ fn every_alert_is_seen_to_fire_and_not_to_fire() {
     }
     let alerts: BTreeSet<_> = alerts().into_keys().collect();
     assert_eq!(alerts, fires, "alerts, and those that a test sees fire");
-    // For these two, a target that is all right is the other's test.
+    // For these two, the test of a healthy target is the other's.
     let silent = ["CrediraGatewayCertificateEndsSoon", "CrediraGatewayCertificateExpiring"];
     does_not.extend(silent.map(str::to_owned));
     assert_eq!(alerts, does_not, "alerts, and those that a test sees not fire");
@@ -108,7 +108,7 @@ fn every_link_within_the_page_of_operations_leads_to_a_heading() {
     }
 }
 
-/// What the page calls by their names without the prefix.
+/// Metrics that the page names without the prefix.
 #[test]
 fn every_metric_on_the_page_of_operations_is_watched_by_the_dashboard_or_a_rule() {
     let operations = text("docs/operations.md");

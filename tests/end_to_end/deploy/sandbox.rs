@@ -1,4 +1,4 @@
-//! What the program asks of the kernel, held against what its unit lets it ask.
+//! The system calls that the program makes, compared with those that its unit allows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -83,7 +83,7 @@ fn the_program_makes_no_system_call_that_its_unit_forbids() {
     let folder = tempfile::tempdir().unwrap();
     let manager = std::os::unix::net::UnixDatagram::bind(folder.path().join("notify")).unwrap();
     let trace = folder.path().join("trace");
-    // By name, so that it is resolved.
+    // By name, so that the resolver runs.
     let by_name = format!("base_url = \"http://localhost:{}\"", upstream.address().port());
     let file = write_config(&Config::default().with("upstream", &by_name).text(upstream.address()));
 

@@ -16,7 +16,7 @@ fn values(unit: &str, key: &str) -> Vec<String> {
     text.lines().filter_map(|line| line.strip_prefix(&prefix)).map(str::to_owned).collect()
 }
 
-/// Copies of the units in which the program is where it was built.
+/// Copies of the units with the path of the built program.
 fn units(folder: &tempfile::TempDir) -> [PathBuf; 2] {
     [SERVICE, SOCKET].map(|unit| {
         let copy = folder.path().join(unit.rsplit('/').next().unwrap());
@@ -60,7 +60,7 @@ fn the_service_runs_the_installed_program_with_the_installed_configuration() {
         ["/usr/bin/credira-gateway serve --config /etc/credira-gateway/gateway.toml"]
     );
     assert_eq!(values(SERVICE, "Type"), ["notify"]);
-    // Fails for a refused configuration, as a signal could not.
+    // Fails for a rejected configuration, which a signal could not report.
     assert_eq!(
         values(SERVICE, "ExecReload"),
         ["/usr/bin/credira-gateway reload --config /etc/credira-gateway/gateway.toml"]
@@ -79,7 +79,7 @@ fn the_service_reads_its_secrets_from_files_that_a_reload_reads_again() {
     let configuration = text("deploy/systemd/gateway.toml");
     assert!(configuration.contains("{ file = \"/etc/credira-gateway/secrets/upstream-key-billing\" }"));
     assert!(!configuration.contains("/run/credentials"), "copies, made when the service starts");
-    // A user that is there before the service is, so that a file can be its group's.
+    // A user that exists before the service starts, so that a file can belong to its group.
     assert_eq!(values(SERVICE, "User"), ["credira-gateway"]);
     assert!(values(SERVICE, "DynamicUser").is_empty());
     assert!(text("deploy/systemd/credira-gateway.sysusers").contains("\nu credira-gateway "));
@@ -111,7 +111,7 @@ fn the_units_reload_puts_a_rotated_secret_in_force_and_fails_for_a_refused_confi
             word => word.to_owned(),
         });
         let mut command = Command::new(env!("CARGO_BIN_EXE_credira-gateway"));
-        // Where /etc/default/credira-gateway would say so.
+        // As /etc/default/credira-gateway would set it.
         command.args(words).env("CREDIRA_GATEWAY__ADMIN__ADDRESS", gateway.admin.to_string());
         Finished::of(&mut command)
     };

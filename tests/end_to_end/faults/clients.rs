@@ -1,5 +1,5 @@
-//! Clients that are slow, or gone: none of them costs another one anything, nor the process more than it
-//! may.
+//! Slow and disconnected clients: none of them affects another client, or takes more of the process's resources than
+//! it may.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ fn limited(lines: &str) -> Config {
     Config::default().with("limits", lines)
 }
 
-/// A call whose body is of about so many bytes.
+/// A call with a body of about this many bytes.
 pub(super) fn large(id: &str, bytes: usize) -> Vec<Act> {
     let filled =
         call(id).replacen("\"data\": {", &format!("\"data\": {{ \"filler\": \"{}\",", "x".repeat(bytes)), 1);
@@ -31,7 +31,7 @@ fn slow_heads_time_out_and_delay_no_other_client() {
     let mut dripping: Vec<_> = (0..100)
         .map(|number| {
             let mut client = gateway.connect();
-            // Some have said nothing at all, some are in their second request.
+            // Some have sent nothing, some are in their second request.
             if number % 3 == 2 {
                 client.get(CACHED, TOKENS[0], &[]).read();
             }

@@ -35,7 +35,7 @@ fn connections_beyond_the_limit_wait_and_cost_nothing() {
     let cpu = gateway.process.cpu_seconds() - cpu;
     assert!(cpu < 0.2, "{cpu} s of processor in a second of waiting");
     assert!(gateway.metric("connections") <= 5.0);
-    // In the order in which they came, as room is made.
+    // In the order of their arrival, as slots become free.
     for mut client in clients {
         assert_eq!(client.read().status, 200);
         client.leave();
@@ -46,10 +46,9 @@ fn connections_beyond_the_limit_wait_and_cost_nothing() {
 #[test]
 fn many_idle_connections_are_cheap_and_leave_nothing_behind() {
     let upstream = Upstream::contract();
-    // With one arena the allocator's memory is the program's, and not also a matter of which thread
-    // freed what.
+    // With one arena the allocator's memory does not depend on which thread freed what.
     let gateway = Config::default().env("MALLOC_ARENA_MAX", "1").start(&upstream);
-    // The first ones pay for what all share.
+    // The first ones account for shared allocations.
     drop((0..50).map(|_| asked(&gateway)).collect::<Vec<_>>());
     eventually("they are gone", || gateway.metric("connections") == 0.0);
     let (memory, files) = figures(&gateway);
@@ -67,7 +66,7 @@ fn many_idle_connections_are_cheap_and_leave_nothing_behind() {
     // 20 KiB in a release; what the compiler has not optimised is larger.
     let each = (peaks[0] - memory) / f64::from(count);
     assert!(each < 28.0 * 1024.0, "{each} bytes a connection");
-    // The allocator may keep what was freed, but for use by the next.
+    // The allocator may keep freed memory, but reuses it.
     assert!(peaks[4] < peaks[1] * 1.15, "{peaks:?}");
 }
 
@@ -162,7 +161,7 @@ fn ten_scrapers_under_load_get_whole_answers_and_cost_no_lookup() {
     });
 }
 
-/// Connections on which nothing useful is asked, in use for as long as the server lets them.
+/// Connections that make no useful requests, and stay in use for as long as the server allows.
 fn crowd(address: std::net::SocketAddr, count: usize) -> Vec<Client> {
     (0..count)
         .map(|_| {
@@ -219,7 +218,7 @@ fn probes_and_scrapes_are_answered_while_other_connections_fill_every_slot() {
 fn slots_are_reserved_for_probes_while_all_others_are_busy() {
     let upstream = Upstream::contract();
     let gateway = Gateway::plain(&upstream);
-    // An answer that is not read keeps its connection at work.
+    // An answer that is not read keeps its connection busy.
     let scrapes = "GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".repeat(2000);
     let _unread: Vec<_> = (0..64)
         .map(|_| {

@@ -1,4 +1,4 @@
-//! A disk that fails, and a process that is killed: the level gets colder, and no answer changes.
+//! Failing disks and killed processes: the disk level loses entries, and no answer changes.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,7 +48,7 @@ fn an_outage_right_after_a_deploy_is_answered_from_the_disk() {
     assert_eq!(gateway.metric("lookups_covered_total{tenant=\"alpha\"}"), calls.len() as f64);
 }
 
-// F41. `DISK_KILLS=n` kills it so many times.
+// F41. `DISK_KILLS=n` sets the number of kills.
 #[test]
 fn a_process_that_is_killed_while_it_writes_loses_nothing_of_a_second_before() {
     let kills = std::env::var("DISK_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(3);

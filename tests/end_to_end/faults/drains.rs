@@ -45,20 +45,20 @@ fn twenty_drains_with_two_hundred_requests_in_flight_lose_no_byte() {
     }
 }
 
-/// What clients saw.
+/// The clients' results.
 #[derive(Debug, Default)]
 struct Saw {
     answers: AtomicUsize,
     told_to_close: AtomicUsize,
-    /// The connection ended instead of an answer, on one that had answered before.
+    /// A reused connection was closed instead of answering.
     lost_on_reuse: AtomicUsize,
-    /// The same, on a new one.
+    /// The same on a new connection.
     lost_when_new: AtomicUsize,
     refused: AtomicUsize,
 }
 
-/// Asks and asks, on a connection that is kept for as long as the gateway keeps it, or on a new one each
-/// time, until it is refused or told to stop.
+/// Sends requests in a loop, on one connection for as long as the gateway keeps it open or on a new one each time,
+/// until a connection is refused or the test ends.
 fn keep_asking(address: SocketAddr, keep: bool, stop: &AtomicBool, saw: &Saw) {
     let mut kept = None;
     while !stop.load(SeqCst) {
@@ -115,7 +115,7 @@ fn during_the_grace_clients_are_served_and_connections_announce_their_end() {
         assert_eq!(gateway.process.wait().code(), Some(0));
         assert_eq!(saw.lost_on_reuse.load(SeqCst), 0, "{saw:?}");
         assert_eq!(saw.refused.load(SeqCst), 6, "each was refused in the end: {saw:?}");
-        // Who connects in the very moment in which the socket is closed is reset by the kernel: only a
+        // The kernel resets a client that connects at the moment in which the socket is closed: only a
         // socket that is shared, as in the next test, prevents that.
         assert!(saw.lost_when_new.load(SeqCst) <= 6, "{saw:?}");
     }
@@ -153,7 +153,7 @@ fn an_upgrade_on_a_shared_socket_refuses_and_loses_no_request() {
         }
         for upgrade in 1..=5 {
             let before = saw.answers.load(SeqCst);
-            // Every second time there is a moment without a server, as in a restart.
+            // Every second time there is a short gap without a server, as in a restart.
             let overlaps = upgrade % 2 == 0;
             let mut new = overlaps.then(|| with_socket(&socket, path));
             if let Some(new) = &new {

@@ -1,4 +1,4 @@
-//! Odd ways in which a response comes, or doesn't.
+//! Responses that arrive in unusual ways, or not at all.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn a_stream_that_the_upstream_refuses_is_repeated() {
     let trust = format!("ca_file = \"{}\"", authority.write(folder.path()).display());
     let config = Config::default().with("upstream", &format!("{base}\n{trust}"));
     let gateway = Gateway::start(&config, upstream.address);
-    // Bytes of other streams on the same connection are no beginning of this response.
+    // Bytes of other streams on the same connection do not count as the start of this response.
     assert_eq!(gateway.get("call_1").status, 200);
     assert_eq!(gateway.get("call_refused1").status, 200);
     assert_eq!(upstream.requests().iter().sum::<u32>(), 3);
@@ -98,7 +98,7 @@ fn lookups_that_are_refused_for_the_budget_pay_nothing_into_the_retry_budget() {
     let limited = "rate_limited_total{limit=\"upstream\",tenant=\"alpha\"}";
     assert_eq!((gateway.metric(limited), upstream.count()), (f64::from(refused), 2));
     assert_eq!(gateway.metric("upstream_retries_total{tenant=\"alpha\"}"), 1.0);
-    // Had they paid, twenty retries would be free now.
+    // If they had added to the budget, twenty retries would be available now.
     assert_eq!(gateway.reload(&config("")).status, 200);
     let start = std::time::Instant::now();
     for number in 0..10 {

@@ -40,7 +40,7 @@ fn flood(gateway: &Gateway, mut send: impl FnMut(&mut Frames, u32) -> bool + Sen
     (u32::try_from(sent).unwrap(), frames)
 }
 
-/// What must be so after a flood.
+/// The invariants after a flood.
 fn unharmed(gateway: &Gateway) {
     eventually("its connection has ended", || gateway.metric("connections") == 0.0);
     eventually("nothing is in flight", || gateway.metric("requests_in_flight") == 0.0);
@@ -77,7 +77,7 @@ fn rapid_resets_end_the_connection() {
         frames.send_bytes(&bytes)
     });
     let code = frames.read_goaway();
-    // A reset of the whole connection may overtake the word for it.
+    // A reset of the whole connection may arrive before the GOAWAY.
     assert!([None, Some(ENHANCE_YOUR_CALM)].contains(&code), "{code:?}");
     drop(frames);
     unharmed(&gateway);
@@ -216,7 +216,7 @@ fn pings_and_settings_with_unread_answers_end_the_connection() {
     for (kind, payload) in [(PING, &b"12345678"[..]), (SETTINGS, &[0, 3, 0, 0, 0, 50][..])] {
         let many = frame(kind, 0, 0, payload).repeat(64);
         let (_, frames) = flood(&gateway, |frames, number| number < 2000 && frames.send_bytes(&many));
-        // Nothing is read, nothing is asked: after the idle timeout it ends.
+        // Without reads and requests, it is closed after the idle timeout.
         unharmed_within(&gateway, Duration::from_secs(8));
         drop(frames);
     }
@@ -252,7 +252,7 @@ fn an_http2_client_learns_of_the_drain_and_loses_nothing() {
     upstream.wait_for(1);
     gateway.process.signal("TERM");
     assert!(frames.read_until(GOAWAY).is_some());
-    // Which is asked whether it has heard: all that it has sent before comes before its answer.
+    // The gateway pings its client: everything that the client sent before arrives before the answer.
     let ping = frames.read_until(PING).unwrap();
     assert!(frames.send(PING, ACK, 0, &ping.payload));
     gate.open();
@@ -261,7 +261,7 @@ fn an_http2_client_learns_of_the_drain_and_loses_nothing() {
     assert_eq!(gateway.process.wait().code(), Some(0));
 }
 
-/// Calls of so many bytes whose IDs say that they are large, and others.
+/// Calls of this many bytes where the ID asks for a large one, and ordinary ones.
 fn large_calls(bytes: usize) -> Upstream {
     Upstream::scripted(move |seen| match seen.id().starts_with("call_large") {
         true => large(seen.id(), bytes),

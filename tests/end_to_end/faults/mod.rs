@@ -1,5 +1,5 @@
-//! Faults: an upstream that fails in every way, clients that are slow or many or gone, reloads and ends
-//! under load, and a storm of all of it. One file a theme, one test a promise.
+//! Faults: an upstream that fails in every way; slow, numerous and disconnected clients; reloads and shutdowns under
+//! load; and a storm of all of these. One file per theme, one test per promise.
 
 mod clients;
 mod crowds;

@@ -1,5 +1,5 @@
-//! The upstream's name comes to mean another address. The names are of a mount namespace of the test's
-//! own, so that no name server is asked.
+//! The upstream's name changes to another address. Names are resolved in the test's own mount namespace, so that no
+//! name server is queried.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;

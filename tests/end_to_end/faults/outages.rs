@@ -1,4 +1,4 @@
-//! An upstream that fails: what callers see, what goes upstream meanwhile, and how it ends.
+//! An upstream that fails: what callers see, what is sent upstream meanwhile, and how the gateway recovers.
 
 use std::time::{Duration, Instant};
 
@@ -7,8 +7,7 @@ use crate::support::{Act, Config, Gate, Gateway, TOKENS, Upstream, call_reply, e
 
 const FAILED: &str = "hit; ttl; detail=stale-if-error";
 
-/// A call that has been stale for longer than it may be served without asking, and is good if asking
-/// fails.
+/// A call that has been stale for longer than `stale_while_revalidate`, and may be served if the upstream fails.
 fn stale(id: &str) -> Vec<Act> {
     call_reply(id, &["Cache-Control: max-age=1, stale-while-revalidate=0", "Age: 100"])
 }
@@ -65,7 +64,7 @@ fn a_black_hole_costs_everyone_the_connect_timeout_and_no_more() {
     let times = "connect_timeout = \"400ms\"\nfirst_byte_timeout = \"5s\"";
     let config = Config::default().with("upstream", times);
     let gateway = behind(&proxy, &upstream, config, 1);
-    // The open connection must not be there to be used.
+    // There must be no open connection to reuse.
     proxy.now(Fault::Refuse);
     proxy.now(Fault::BlackHole);
     let timed = |id: &'static str| {
@@ -274,7 +273,7 @@ fn a_handshake_that_breaks_or_stalls_ends_in_time_and_reveals_no_key() {
     let upstream = Upstream::contract();
     let proxy = Proxy::to(upstream.address());
     let lines = format!("base_url = \"https://{}\"\nconnect_timeout = \"400ms\"", proxy.address());
-    // The upstream takes no handshake for a request, and ends the connection.
+    // The upstream does not treat the handshake as a request, and closes the connection.
     let gateway = Gateway::start(&Config::default().with("upstream", &lines), proxy.address());
     for (fault, status) in
         [(Fault::Hold, 504), (Fault::Garbage, 502), (Fault::Pass, 502), (Fault::Refuse, 502)]

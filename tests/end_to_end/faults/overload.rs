@@ -22,7 +22,7 @@ fn with_a_slow_upstream_excess_lookups_are_refused_at_once_and_hits_continue() {
     eventually("they wait", || gateway.metric("requests_in_flight") >= 8.0);
     let mut hits = gateway.connect();
     for number in 0..100 {
-        // Nothing comes from the upstream before all of these are answered.
+        // The upstream sends nothing before all of these are answered.
         let shed = gateway.get(&format!("call_more{number}"));
         assert_eq!((shed.status, shed.code().as_str()), (503, "OVERLOADED"));
         assert_eq!(shed.header("retry-after"), Some("1"));

@@ -40,7 +40,7 @@ fn a_full_cache_stays_within_its_bytes_and_the_process_with_it() {
     assert!(bytes <= cap && bytes > cap / 2.0, "{bytes} of {cap}");
     assert!(bytes >= entries * f64::from(32 << 10), "{bytes} for {entries}: bodies count");
     let evicted = gateway.metric("cache_evictions_total{cause=\"size\",tenant=\"alpha\"}");
-    // What was never let in for want of use is not counted as evicted by all versions of the store.
+    // Not all versions of the store count as evicted an entry that was rejected because it is rarely used.
     assert!(evicted + entries <= f64::from(calls) + 1.0 && evicted > 0.0, "{evicted} and {entries}");
     let growth = gateway.process_metric("resident_memory_bytes") - base;
     assert!(growth < cap * 1.3 + 24e6, "{growth} bytes more for a cache of {cap}");
@@ -81,7 +81,7 @@ fn steps_of_the_wall_clock_change_no_age_and_do_no_harm() {
         step(offset);
         eventually("the process sees the step", || {
             let told = year(&gateway.connect().get("/nowhere", "", &[]).read());
-            // An hour may lie across a new year.
+            // The hour may span a new year.
             (told - now - years).abs() <= 1
         });
         let hit = gateway.get("call_1");
@@ -92,7 +92,7 @@ fn steps_of_the_wall_clock_change_no_age_and_do_no_harm() {
         assert_eq!(gateway.get(&format!("call_new{number}")).status, 200, "{offset}");
         let left = hit.header("ratelimit").unwrap().to_owned();
         let left: u32 = left.split("r=").nth(1).unwrap().split(';').next().unwrap().parse().unwrap();
-        // One a minute comes back, by any clock but the wall clock.
+        // One token a minute is refilled, by any clock but the wall clock.
         assert!(left <= 100 - 2 * (number as u32 + 1) + 1, "{offset}: {left} left");
     }
     assert_eq!(gateway.metric("cache_entries{tenant=\"alpha\"}"), 6.0, "nothing was lost");

@@ -13,7 +13,7 @@ fn stop(gateway: &Gateway, meanwhile: impl FnOnce()) {
     let state = format!("/proc/{}/stat", gateway.process.id());
     eventually("the process is stopped", || std::fs::read_to_string(&state).unwrap().contains(") T "));
     meanwhile();
-    // The time is what is tested: there is nothing to wait for.
+    // The elapsed time itself is tested: there is no event to wait for.
     std::thread::sleep(STOPPED);
     gateway.process.signal("CONT");
 }

@@ -1,4 +1,4 @@
-//! Certificates of every kind, made up for one test.
+//! Certificates of every kind, generated for one test.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -67,7 +67,7 @@ impl Authority {
         Arc::new(roots)
     }
 
-    /// How a client that trusts this authority speaks TLS, and who it says it is.
+    /// The TLS configuration of a client that trusts this authority, with its own certificate if it has one.
     pub(crate) fn client(&self, identity: Option<&Certified>, protocols: &[&str]) -> Arc<ClientConfig> {
         let versions = ClientConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
@@ -99,7 +99,7 @@ impl Certified {
         PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap()
     }
 
-    /// How a server with this certificate speaks TLS; with `clients`, only to those they have certified.
+    /// The TLS configuration of a server with this certificate; with `clients`, only for clients that they certified.
     pub(crate) fn server(&self, protocols: &[&str], clients: Option<&Authority>) -> Arc<ServerConfig> {
         let provider = Arc::new(default_provider());
         let versions = ServerConfig::builder_with_provider(Arc::clone(&provider))

@@ -15,7 +15,7 @@ pub(crate) struct Client {
     reader: BufReader<Box<dyn Stream>>,
 }
 
-/// What a client speaks over.
+/// The transport of a client.
 trait Stream: Read + Write + Send {
     fn leave(&self);
 }
@@ -87,7 +87,7 @@ impl Client {
         self
     }
 
-    /// Sends what may be refused before it is read to its end.
+    /// Sends bytes that may be rejected before they are read in full.
     pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         let _ = self.reader.get_mut().write_all(bytes.as_ref());
         self
@@ -111,7 +111,7 @@ impl Client {
         self.send(head)
     }
 
-    /// Reads the response to a request that was no `HEAD`.
+    /// Reads the response to a request other than `HEAD`.
     #[track_caller]
     pub(crate) fn read(&mut self) -> Response {
         self.try_read().expect("a response")
@@ -123,7 +123,7 @@ impl Client {
         self.try_read_body_of(head)
     }
 
-    /// Reads what belongs to a head that was read.
+    /// Reads the body that follows a head.
     #[track_caller]
     pub(crate) fn read_body_of(&mut self, head: Response) -> Response {
         self.try_read_body_of(head).expect("a whole body")
@@ -139,7 +139,7 @@ impl Client {
         Some(response)
     }
 
-    /// Reads a response's head alone.
+    /// Reads only the head of a response.
     pub(crate) fn read_head(&mut self) -> Option<Response> {
         let status = self.line()?;
         let status = status.split(' ').nth(1)?.parse().ok()?;
@@ -160,7 +160,7 @@ impl Client {
         line.strip_suffix("\r\n").map(str::to_owned)
     }
 
-    /// The next bytes, so many of them.
+    /// Reads this many bytes.
     #[track_caller]
     pub(crate) fn read_bytes(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
@@ -182,7 +182,7 @@ impl Client {
         rest
     }
 
-    /// Leaves.
+    /// Disconnects.
     pub(crate) fn leave(self) {
         self.reader.get_ref().leave();
     }

@@ -1,4 +1,4 @@
-//! A collector of traces: takes OTLP over HTTP, and reads as much protobuf as that needs.
+//! A collector of traces: accepts OTLP over HTTP, and decodes the protobuf that this needs.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -28,7 +28,7 @@ struct Batch {
     body: Vec<u8>,
 }
 
-/// A span that came.
+/// A received span.
 #[derive(Debug, Clone)]
 pub(crate) struct Span {
     pub trace_id: String,
@@ -43,7 +43,7 @@ pub(crate) struct Span {
     pub status: u64,
     pub took_nanos: u64,
     pub attributes: BTreeMap<String, String>,
-    /// What is said of the process.
+    /// The attributes of the process.
     pub resource: BTreeMap<String, String>,
 }
 
@@ -88,24 +88,24 @@ impl Collector {
         self.shared.status.store(status, Ordering::SeqCst);
     }
 
-    /// Heads of the requests that came.
+    /// Heads of the received requests.
     pub(crate) fn heads(&self) -> Vec<String> {
         self.shared.batches.lock().unwrap().iter().map(|batch| batch.head.clone()).collect()
     }
 
-    /// Every byte that came.
+    /// Every received byte.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let batches = self.shared.batches.lock().unwrap();
         batches.iter().flat_map(|batch| batch.head.bytes().chain(batch.body.iter().copied())).collect()
     }
 
-    /// The spans that were taken.
+    /// The accepted spans.
     pub(crate) fn spans(&self) -> Vec<Span> {
         let batches = self.shared.batches.lock().unwrap().clone();
         batches.iter().filter(|batch| batch.status == 200).flat_map(|batch| spans(&batch.body)).collect()
     }
 
-    /// Waits for so many spans of this name, and gives all of it.
+    /// Waits for this many spans of this name, and returns all of them.
     pub(crate) fn wait_for(&self, count: usize, name: &str) -> Vec<Span> {
         let named = || self.spans().into_iter().filter(|span| span.name == name).collect::<Vec<_>>();
         eventually(name, || named().len() >= count);

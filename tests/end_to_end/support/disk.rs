@@ -1,4 +1,4 @@
-//! A disk level for gateways that come and go.
+//! A disk level that several gateways use in turn.
 
 use std::path::PathBuf;
 
@@ -45,7 +45,7 @@ impl Disk {
         bytes
     }
 
-    /// What the level takes now.
+    /// The bytes that the level occupies now.
     pub(crate) fn size(&self) -> u64 {
         let entries = std::fs::read_dir(self.path()).into_iter().flatten().flatten();
         entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
@@ -58,7 +58,7 @@ impl Gateway {
         self.metric(&format!("level_requests_total{{level=\"disk\",result=\"{result}\",tenant=\"alpha\"}}"))
     }
 
-    /// Waits until so many entries of `alpha` were written.
+    /// Waits until this many entries of `alpha` were written.
     pub(crate) fn wait_for_written(&self, entries: usize) {
         let series = "level_writes_total{level=\"disk\",result=\"stored\",tenant=\"alpha\"}";
         eventually("entries are written to disk", || self.metric(series) >= entries as f64);

@@ -20,7 +20,7 @@ pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const ACK: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 
-/// A frame that came.
+/// A received frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Frame {
     pub kind: u8,
@@ -35,7 +35,7 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    /// Whose reads end after `patience`.
+    /// Connects, with `patience` as the timeout of reads and writes.
     pub(crate) fn connect(address: SocketAddr, patience: Duration) -> Self {
         let mut socket = TcpStream::connect(address).expect("connect");
         socket.set_read_timeout(Some(patience)).unwrap();
@@ -46,7 +46,7 @@ impl Frames {
         frames
     }
 
-    /// Whether the other side took it.
+    /// Whether the bytes could be written.
     pub(crate) fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> bool {
         self.socket.write_all(&frame(kind, flags, stream, payload)).is_ok()
     }
@@ -56,12 +56,12 @@ impl Frames {
         self.socket.write_all(bytes).is_ok()
     }
 
-    /// A lookup on a stream of its own.
+    /// A lookup on a new stream.
     pub(crate) fn get(&mut self, stream: u32, path: &str, token: &str) -> bool {
         self.send(HEADERS, END_HEADERS | END_STREAM, stream, &lookup(path, token))
     }
 
-    /// The next frame; `None` at the end of the connection, or of patience.
+    /// The next frame; `None` at the end of the connection, or after the timeout.
     pub(crate) fn read(&mut self) -> Option<Frame> {
         let mut head = [0; 9];
         self.socket.read_exact(&mut head).ok()?;

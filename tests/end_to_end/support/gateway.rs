@@ -107,7 +107,7 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// With nothing but the defaults.
+    /// With only the defaults.
     pub(crate) fn plain(upstream: &Upstream) -> Self {
         Config::default().start(upstream)
     }
@@ -149,7 +149,7 @@ impl Gateway {
         Client::connect(self.data)
     }
 
-    /// Looks a call up as `alpha`, on a connection of its own.
+    /// Looks a call up as `alpha`, on a new connection.
     pub(crate) fn get(&self, id: &str) -> Response {
         self.get_as(0, id, &[])
     }
@@ -186,7 +186,7 @@ impl Gateway {
         value_in(&self.admin("/metrics").text(), &format!("credira_gateway_{series}")).unwrap_or(0.0)
     }
 
-    /// What the process says of itself, as `open_fds`.
+    /// A `process_` metric, as `open_fds`.
     pub(crate) fn process_metric(&self, name: &str) -> f64 {
         value_in(&self.admin("/metrics").text(), &format!("process_{name}")).expect("there from the start")
     }
@@ -202,14 +202,14 @@ fn value_in(metrics: &str, series: &str) -> Option<f64> {
     line.map(|value| value.parse().expect("a number"))
 }
 
-/// Writes a configuration to a file of its own.
+/// Writes a configuration to a temporary file.
 pub(crate) fn write_config(text: &str) -> tempfile::NamedTempFile {
     let mut file = tempfile::Builder::new().suffix(".toml").tempfile().expect("a file");
     file.write_all(text.as_bytes()).expect("written");
     file
 }
 
-/// Waits for a listener of a plane, and gives its address.
+/// Waits for a listener of a plane, and returns its address.
 pub(crate) fn listener(process: &Program, plane: &str) -> SocketAddr {
     let line = process.err_line("about a listener", |line| {
         line.contains("\"message\":\"listening\"") && line.contains(&format!("\"plane\":\"{plane}\""))

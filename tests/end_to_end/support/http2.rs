@@ -19,7 +19,7 @@ pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
 }
 
-/// Looks calls up over one HTTP/2 connection, all at once; gives their statuses and headers.
+/// Looks calls up over one HTTP/2 connection, concurrently; returns their statuses and headers.
 pub(crate) async fn look_up_at_once<S>(stream: S, token: &str, ids: &[&str]) -> Vec<(u16, HeaderMap)>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -100,7 +100,7 @@ impl Http2Upstream {
         Self { address, connections, _runtime: runtime }
     }
 
-    /// How many requests came on each connection.
+    /// The number of requests on each connection.
     pub(crate) fn requests(&self) -> Vec<u32> {
         self.connections.lock().unwrap().clone()
     }

@@ -1,4 +1,4 @@
-//! The program as a process: started, listened to, ended.
+//! The program as a process: starts it, reads its output, ends it.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -7,14 +7,14 @@ use std::time::Instant;
 
 use super::{PATIENCE, eventually};
 
-/// A command of the program, with an environment of its own.
+/// A command of the program, with a clean environment.
 pub(crate) fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_credira-gateway"));
     command.args(arguments).env_clear().stdin(Stdio::null());
     command
 }
 
-/// As [`program`], but started by another one, if there is any, which is to become it.
+/// As [`program`], but started through another program that executes it, if one is given.
 pub(crate) fn program_under(starter: &[String], arguments: &[&str]) -> Command {
     let own = program(arguments);
     let Some((first, rest)) = starter.split_first() else { return own };
@@ -51,7 +51,7 @@ pub(crate) struct Program {
     err: Lines,
 }
 
-/// What was written on one stream so far.
+/// The lines written to one stream so far.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<String>>>);
 
@@ -79,7 +79,7 @@ impl Program {
         Self { child, out, err }
     }
 
-    /// Starts with a standard output of the test's own.
+    /// Starts with the command's own standard output.
     pub(crate) fn start_over(command: &mut Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("starts");
         let err = Lines::default();

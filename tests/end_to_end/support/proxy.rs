@@ -12,10 +12,10 @@ use tokio::task::JoinSet;
 
 use crate::support::PATIENCE;
 
-/// What is done to connections and to the responses on them.
+/// A fault in connections, or in the responses on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Nothing: every byte passes.
+    /// None: every byte is forwarded.
     Pass,
     /// There is no listener, and open connections are reset.
     Refuse,
@@ -23,17 +23,17 @@ pub(crate) enum Fault {
     BlackHole,
     /// Connections open and nothing comes back.
     Hold,
-    /// A response begins so much later.
+    /// Delays each response by this much.
     Delay(Duration),
     /// A response comes byte by byte, each after this time.
     Drip(Duration),
-    /// After so many bytes of a response comes a reset.
+    /// Resets the connection after this many bytes of a response.
     Reset(usize),
-    /// After so many bytes of a response comes the end, in good order.
+    /// Closes the connection cleanly after this many bytes of a response.
     Truncate(usize),
-    /// Instead of a response come bytes that are no HTTP, and the end.
+    /// Sends bytes that are not HTTP in place of a response, and closes.
     Garbage,
-    /// A connection ends just when it is used for the second time.
+    /// Closes a connection at its second use.
     CloseOnReuse,
 }
 
@@ -44,11 +44,11 @@ pub(crate) struct Proxy {
     opened: Arc<AtomicUsize>,
 }
 
-/// A fault from now on, and whom to tell that it is so.
+/// The fault from now on, and whom to notify once it applies.
 type Order = (Fault, std::sync::mpsc::Sender<()>);
 
 impl Proxy {
-    /// In front of an upstream, on an address of its own, which stays reserved while it is closed.
+    /// In front of an upstream, on its own address, which stays reserved while the proxy is closed.
     pub(crate) fn to(upstream: SocketAddr) -> Self {
         let ip = Ipv4Addr::new(127, fastrand::u8(16..), fastrand::u8(..), fastrand::u8(1..255));
         Self::at(SocketAddr::from((ip, 0)), upstream)
@@ -73,20 +73,20 @@ impl Proxy {
         self.address
     }
 
-    /// Does this from now on, to open connections too. Returns when it is so.
+    /// Applies a fault from now on, to open connections too. Returns once it applies.
     pub(crate) fn now(&self, fault: Fault) {
         let (told, done) = std::sync::mpsc::channel();
         self.orders.send((fault, told)).expect("the proxy runs");
         done.recv().expect("the proxy runs");
     }
 
-    /// How many connections were opened so far.
+    /// How many connections were opened.
     pub(crate) fn connections(&self) -> usize {
         self.opened.load(Ordering::SeqCst)
     }
 }
 
-/// Where connections come in.
+/// The address that it listens on.
 enum Door {
     Open(TcpListener),
     Closed,
@@ -151,7 +151,7 @@ async fn run(
                 let Some((next, told)) = order else { return };
                 let shut = matches!(next, Fault::Refuse | Fault::BlackHole);
                 if shut || !matches!(door, Door::Open(_)) {
-                    // What is bound to the address must be gone before the next is.
+                    // The old socket must be closed before the address is bound again.
                     door = Door::Closed;
                 }
                 match (next, &door) {
@@ -183,7 +183,7 @@ async fn run(
     }
 }
 
-/// How one connection goes on.
+/// What happens next to a connection.
 enum Next {
     Relay,
     End,
@@ -228,7 +228,7 @@ async fn relay(mut client: TcpStream, upstream: SocketAddr, mut faults: watch::R
 
 const GARBAGE: &[u8] = b"\x16\x03\x01 this is no HTTP\r\n\r\n";
 
-/// Passes the end of a connection on.
+/// Forwards the end of a connection.
 async fn end(client: &mut TcpStream, faults: &mut watch::Receiver<Fault>) -> Next {
     if *faults.borrow() == Fault::Garbage {
         let _ = client.write_all(GARBAGE).await;
@@ -238,7 +238,7 @@ async fn end(client: &mut TcpStream, faults: &mut watch::Receiver<Fault>) -> Nex
     Next::End
 }
 
-/// Passes a piece of a response on, of which `sent` bytes have been.
+/// Forwards a piece of a response, of which `sent` bytes were forwarded before.
 async fn spoil(
     client: &mut TcpStream,
     piece: &[u8],

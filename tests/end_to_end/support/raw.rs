@@ -1,5 +1,5 @@
-//! Servers that do no more than a test says, and remember every byte they were sent: one that talks
-//! nonsense or nothing, and a proxy that is asked to `CONNECT`.
+//! Servers that do exactly what a test says and record every byte received: one that sends garbage or nothing, and a
+//! proxy for `CONNECT`.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use super::PATIENCE;
 
-/// Bytes that came, on whichever connection.
+/// All received bytes, of all connections.
 #[derive(Clone, Default)]
 pub(crate) struct Bytes(Arc<Mutex<Vec<u8>>>);
 
@@ -26,8 +26,7 @@ impl Bytes {
     }
 }
 
-/// Says one thing on every connection, once something came, and then listens on until the other side
-/// leaves.
+/// Sends one message on every connection, once something was received, then reads until the other side disconnects.
 pub(crate) struct Says {
     pub address: SocketAddr,
     pub heard: Bytes,
@@ -60,7 +59,7 @@ impl Says {
         Self { address, heard, connections }
     }
 
-    /// Says nothing at all.
+    /// Sends nothing.
     pub(crate) fn nothing() -> Self {
         Self::this(b"")
     }
@@ -70,16 +69,16 @@ impl Says {
     }
 }
 
-/// An HTTP proxy that leads everybody to one address, whatever name they ask for.
+/// An HTTP proxy that connects every client to one address, whatever name was requested.
 pub(crate) struct Proxy {
     pub address: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,
-    /// What passed through it from clients.
+    /// The bytes that it forwarded from clients.
     pub passed: Bytes,
 }
 
 impl Proxy {
-    /// Leads to `target`.
+    /// Connects to `target`.
     pub(crate) fn to(target: SocketAddr) -> Self {
         Self::start(move |mut client, passed| {
             let _ = client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n");
@@ -123,7 +122,7 @@ impl Proxy {
         Self { address, heads, passed }
     }
 
-    /// The heads of the requests that it got.
+    /// The heads of the received requests.
     pub(crate) fn heads(&self) -> Vec<String> {
         self.heads.lock().unwrap().clone()
     }

@@ -1,4 +1,4 @@
-//! The situations in which a lookup may find a gateway, one for each verdict of `explain` and each cause.
+//! States of a gateway that a lookup may find, one for each verdict of `explain` and each cause.
 
 use super::{
     Act, Client, Config, Gate, Gateway, Seen, TOKENS, Upstream, call, call_reply, eventually, reply,
@@ -87,7 +87,7 @@ fn stored_stale(gateway: &Gateway, upstream: &Upstream) -> Held {
     stored(gateway, upstream)
 }
 
-/// Lets one lookup of another call meet this reply.
+/// Has a lookup of another call get this reply.
 fn meets(gateway: &Gateway, upstream: &Upstream, acts: fn(&Seen) -> Vec<Act>) -> Held {
     upstream.now(acts);
     gateway.get("call_2");

@@ -11,14 +11,14 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::{PATIENCE, eventually};
 
-/// A request that came.
+/// A received request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub method: String,
     pub target: String,
     /// In order, names in lower case.
     pub headers: Vec<(String, String)>,
-    /// The number of the connection it came on, from 0.
+    /// The number of its connection, from 0.
     pub connection: usize,
     /// Its own number, from 0.
     pub number: usize,
@@ -29,21 +29,21 @@ impl Seen {
         self.headers.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_str())
     }
 
-    /// The ID of the call that is asked for.
+    /// The ID of the requested call.
     pub(crate) fn id(&self) -> &str {
         self.target.strip_prefix("/v1/calls/").unwrap_or_default()
     }
 }
 
-/// One thing to do with a connection.
+/// One action on a connection.
 #[derive(Clone)]
 pub(crate) enum Act {
     Send(Vec<u8>),
     Sleep(Duration),
     Wait(Gate),
-    /// Ends the connection in good order.
+    /// Closes the connection cleanly.
     Close,
-    /// Ends it with a reset.
+    /// Resets the connection.
     Reset,
 }
 
@@ -101,7 +101,7 @@ pub(crate) fn call_reply(id: &str, lines: &[&str]) -> Vec<Act> {
 }
 
 impl Upstream {
-    /// Answers as the contract has it.
+    /// Answers by the contract.
     pub(crate) fn contract() -> Self {
         Self::scripted(|seen| {
             let now = "2024-06-01T12:00:00Z".parse().unwrap();
@@ -173,7 +173,7 @@ impl Upstream {
         self.address
     }
 
-    /// Does as another script says from now on.
+    /// Replaces the script from now on.
     pub(crate) fn now(&self, script: impl Fn(&Seen) -> Vec<Act> + Send + Sync + 'static) {
         *self.shared.script.lock().unwrap() = Arc::new(script);
     }
@@ -183,17 +183,17 @@ impl Upstream {
         self.shared.seen.lock().unwrap().clone()
     }
 
-    /// How many requests came so far.
+    /// How many requests have arrived.
     pub(crate) fn count(&self) -> usize {
         self.shared.seen.lock().unwrap().len()
     }
 
-    /// How many connections came so far.
+    /// How many connections were accepted.
     pub(crate) fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// Waits until so many requests have come.
+    /// Waits until this many requests have arrived.
     pub(crate) fn wait_for(&self, requests: usize) {
         eventually("requests reach the upstream", || self.count() >= requests);
     }

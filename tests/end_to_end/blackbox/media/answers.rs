@@ -1,4 +1,4 @@
-//! What a client gets.
+//! Answers to requests for media.
 
 use super::*;
 use crate::support::KEYS;
@@ -221,7 +221,7 @@ fn a_recording_that_is_gone_is_404_and_its_call_is_asked_about_again() {
         (response.status, response.json()["error"]["message"].as_str()),
         (404, Some("This call has no recording"))
     );
-    // The link came from the cache, so the call was asked about at once.
+    // The link came from the cache, so the call was revalidated at once.
     let calls = upstream.count();
     assert_eq!(gateway.get("call_1").story(), "fwd=stale; fwd-status=200; stored; ttl");
     assert_eq!(upstream.count(), calls + 1);

@@ -1,17 +1,17 @@
-//! Streams that don't come to their end: the client always notices.
+//! Streams that end early: the client always notices.
 
 use std::time::Duration;
 
 use super::*;
 use crate::support::{Gate, eventually};
 
-/// A response that announces more than it sends, and then does something else.
+/// A response that announces more than it sends, followed by these acts.
 fn broken(head: &str, then: Vec<Act>) -> Upstream {
     let head = format!("HTTP/1.1 200 OK\r\n{MPEG}\r\n{head}\r\n");
     with_media(move |_| [vec![Act::Send(head.clone().into_bytes())], then.clone()].concat())
 }
 
-/// Reads all that comes, and says whether the connection ended after it.
+/// Reads the head, and everything until the connection ends.
 fn all_of(gateway: &Gateway) -> (Response, Vec<u8>) {
     let (mut client, head) = begin(gateway);
     assert_eq!(head.status, 200);

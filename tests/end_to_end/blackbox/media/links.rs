@@ -1,4 +1,4 @@
-//! Where links may lead, and what goes along.
+//! Where links may lead, and what is sent there.
 
 use super::*;
 use crate::support::KEYS;

@@ -2,8 +2,11 @@
 
 mod answers;
 mod breaks;
+mod explained;
+mod http2;
 mod links;
 mod streams;
+mod tls;
 mod transcripts;
 
 use std::net::SocketAddr;
@@ -35,7 +38,7 @@ pub(super) fn call_reply(body: &str) -> Vec<Act> {
     reply("200 OK", &["Content-Type: application/json"], body)
 }
 
-/// An upstream that answers lookups with calls whose media are on it itself, and everything else by a script.
+/// An upstream that answers lookups with calls whose links lead to itself, and everything else by a script.
 pub(super) fn with_media(media: impl Fn(&Seen) -> Vec<Act> + Send + Sync + 'static) -> Upstream {
     let upstream = Upstream::scripted(|_| Vec::new());
     let address = upstream.address();
@@ -69,19 +72,19 @@ pub(super) fn get(gateway: &Gateway, path: &str, lines: &[&str]) -> Response {
     gateway.connect().get(path, TOKENS[0], lines).read()
 }
 
-/// Asks for the recording and reads nothing but its head.
+/// Requests the recording and reads only the head of the answer.
 pub(super) fn begin(gateway: &Gateway) -> (Client, Response) {
     let mut client = gateway.connect();
     let head = client.get(RECORDING, TOKENS[0], &[]).read_head().expect("a head");
     (client, head)
 }
 
-/// The requests for anything but calls.
+/// The upstream requests other than lookups.
 pub(super) fn media_requests(upstream: &Upstream) -> Vec<Seen> {
     upstream.seen().into_iter().filter(|seen| !seen.target.starts_with("/v1/")).collect()
 }
 
-/// The number of streams of recordings that ended so.
+/// The number of recordings' streams with this end.
 pub(super) fn ended(gateway: &Gateway, end: &str) -> f64 {
     gateway.metric(&format!("media_streams_total{{end=\"{end}\",kind=\"recording\",tenant=\"alpha\"}}"))
 }

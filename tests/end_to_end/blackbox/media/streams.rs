@@ -1,4 +1,4 @@
-//! Streams while they flow: their number, their time, and the end of the client, the configuration or the process.
+//! Running streams: their number, their timeouts, and what disconnects, reloads and drains do to them.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Monitoring, network policies, and the objects of gateways of their own.
+//! Monitoring, network policies, and the objects of standalone gateways.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{CENTRAL, ROOT, central, configurations, gateway, of_kind, rendered, sidecar};
 use crate::deploy::project::{path, text, yaml};
 
-/// Whether a selector means the pods with the label `credira-gateway: VALUE`.
+/// Whether a selector matches the pods with the label `credira-gateway: VALUE`.
 fn means(selector: &Value, value: &str) -> bool {
     let labels = selector["matchLabels"].as_object();
     let expressions = selector["matchExpressions"].as_array();
@@ -74,7 +74,7 @@ fn the_gateways_of_their_own_are_found_spread_kept_and_scaled() {
     assert!(means(&budget["selector"], "central"));
     let scaler = &of_kind(&manifests, "HorizontalPodAutoscaler")["spec"];
     assert_eq!(scaler["scaleTargetRef"]["name"], deployment["metadata"]["name"]);
-    // The budget lets a node be drained, and the spread has something to spread.
+    // The disruption budget allows draining a node, and there are several replicas to spread.
     assert!(scaler["minReplicas"].as_u64().unwrap() > budget["maxUnavailable"].as_u64().unwrap());
     assert!(gateway(deployment).unwrap()["resources"]["requests"]["cpu"].is_string());
 }

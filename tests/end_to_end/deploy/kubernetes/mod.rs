@@ -16,10 +16,10 @@ const CENTRAL: &str = "deploy/kubernetes/central";
 /// Foreign workloads that use the component.
 const FOREIGN: [&str; 2] = ["tests/kubernetes/plain", "tests/kubernetes/grown"];
 
-/// The oldest version that starts sidecars by itself, and a later one.
+/// The oldest version with native sidecars, and a later one.
 const VERSIONS: [&str; 2] = ["1.29", "1.33"];
 
-/// What kustomize makes of a folder. `None` where kubectl, which has kustomize built in, is missing.
+/// The objects that kustomize renders from a folder. `None` where kubectl, which has kustomize built in, is missing.
 fn rendered(folder: &str) -> Option<Vec<Value>> {
     let output = needed("kubectl", Command::new("kubectl").arg("kustomize").arg(path(folder)).output())?;
     assert!(output.status.success(), "{folder}: {}", words(&output));
@@ -76,7 +76,7 @@ fn every_kustomization_renders_to_valid_manifests_without_a_secret() {
             let Some(output) = needed("kubernetes-validate", command.output()) else { return };
             let said = words(&output);
             assert!(output.status.success(), "{folder}: {said}");
-            // It knows Kubernetes' own kinds, not the operator's.
+            // It validates Kubernetes' own kinds, not the operator's.
             for line in said.lines().filter(|line| line.starts_with("WARN")) {
                 assert!(line.contains("PodMonitor") || line.contains("PrometheusRule"), "{line}");
             }
@@ -106,7 +106,7 @@ fn the_component_adds_the_sidecar_to_foreign_workloads_and_changes_nothing_else(
             }
             assert!(gateway(&made).is_some(), "{name} has no gateway");
             changed += 1;
-            // Without what was added it is what it was.
+            // Without the additions it is unchanged.
             let template = &mut made["spec"]["template"];
             let labels = template["metadata"]["labels"].as_object_mut().unwrap();
             assert_eq!(labels.remove("credira-gateway").unwrap(), "sidecar");
@@ -136,7 +136,7 @@ fn configuration_and_resources_of_the_sidecar_can_be_patched() {
     assert!(map["data"]["gateway.toml"].as_str().unwrap().contains("name = \"invoices\""));
     let workload = of_kind(&manifests, "Deployment");
     assert_eq!(gateway(workload).unwrap()["resources"]["limits"]["memory"], "1Gi");
-    // A prefix of the names leads the volume to the renamed map.
+    // With a name prefix, the volume refers to the renamed map.
     let volumes = pod(workload)["volumes"].as_array().unwrap();
     let mounted = volumes.iter().find(|volume| volume["name"] == "gateway-config").unwrap();
     assert_eq!(mounted["configMap"]["name"], map["metadata"]["name"]);

@@ -1,4 +1,4 @@
-//! What a gateway's container gets: configuration, secrets, probes, rights and time.
+//! The settings of a gateway's container: configuration, secrets, probes, permissions and termination time.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::Command;
@@ -80,7 +80,7 @@ fn the_configuration_of_the_gateways_of_their_own_is_valid() {
     assert!(checked.err.starts_with(warning) && checked.err.lines().count() == 1, "{checked:?}");
 }
 
-/// Where a container finds a volume.
+/// The mount path of a volume.
 fn mount(container: &Value, volume: &str) -> String {
     let mounts = container["volumeMounts"].as_array().unwrap();
     let mount = mounts.iter().find(|mount| mount["name"] == volume).unwrap();

@@ -1,7 +1,7 @@
-//! Request smuggling: several hundred first messages whose end is in doubt, each followed by a valid request for
-//! another call, while the first call is in every state that a lookup can find it in. However a message is read, no
-//! connection gets more responses than it has valid requests in it (and one refusal), each about the call that was
-//! asked for, and the upstream sees nothing but the requests of the contract.
+//! Request smuggling: several hundred first messages with ambiguous framing, each followed by a valid request for
+//! another call, with the first call in every state that a lookup can find it in. However a message is parsed, no
+//! connection gets more responses than it has valid requests (plus one refusal), each response is about the requested
+//! call, and the upstream sees only requests of the contract.
 
 mod variants;
 
@@ -13,16 +13,16 @@ use crate::support::{
 };
 use variants::{Plain, Variant, Verdict};
 
-/// What the first message's call is when it arrives.
+/// The state of the first message's call when it arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Miss,
     Hit,
     /// Stored, no longer fresh, and the upstream fails.
     Stale,
-    /// Another lookup's fetch is under way.
+    /// Another lookup's fetch is in flight.
     Follower,
-    /// In progress, and the lookup waits for its end.
+    /// In progress, and the lookup waits until it is final.
     Wait,
 }
 
@@ -78,7 +78,7 @@ fn prepare(gateway: &Gateway, state: State, number: usize) -> String {
         State::Stale => "call_stale".to_owned(),
         State::Follower => {
             let id = format!("call_follow{number}");
-            // Its response is read by no one: what counts is that its fetch may still run.
+            // Its response is not read: its fetch may still be in flight.
             gateway.connect().get(&format!("/v1/calls/{id}"), TOKENS[0], &[]);
             id
         }

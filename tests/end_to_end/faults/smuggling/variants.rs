@@ -1,16 +1,16 @@
-//! The variants: a first message whose framing two readers might read differently, byte by byte, each with the
+//! The variants: first messages whose framing two parsers might interpret differently, byte by byte, each with the
 //! number of valid requests in it. A valid request for another call, the *second*, follows each of them.
 
-/// What RFC 9112 and the gateway's contract make of a variant.
+/// The meaning of a variant by RFC 9112 and the gateway's contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Not a request, or one with a body: at most one response, no 2xx, and the connection ends.
     Refused,
     /// A request without a body: it is answered, and the second one after it.
     Valid,
-    /// A request whose end is clear, for something that isn't there or not allowed: a 4xx, and the second one after it.
+    /// An unambiguous request for something that does not exist or is not allowed: a 4xx, then the second one's answer.
     Rejected,
-    /// A valid request that asks for the end of the connection (HTTP/1.0, `Connection: close`): answered alone.
+    /// A valid request that closes the connection (HTTP/1.0, `Connection: close`): the only one that is answered.
     Last,
 }
 
@@ -26,7 +26,7 @@ pub(super) struct Variant {
 
 type Write = dyn Fn(&Plain<'_>) -> Vec<u8> + Send + Sync;
 
-/// What the plain request of a variant asks for.
+/// The target of a variant's plain request.
 pub(super) struct Plain<'a> {
     pub target: &'a str,
     pub token: &'a str,
@@ -74,7 +74,7 @@ fn head(plain: &Plain<'_>, method: &str, version: &str) -> String {
     )
 }
 
-/// Whatever says `Transfer-Encoding` in some way, alone and beside a length on either side.
+/// Every form of `Transfer-Encoding`, alone and with a length before or after it.
 fn transfer_codings(all: &mut Vec<Variant>) {
     const SPELLINGS: &[&[u8]] = &[
         b"Transfer-Encoding: chunked",
@@ -106,7 +106,7 @@ fn transfer_codings(all: &mut Vec<Variant>) {
         b"Transfer-Encoding: identity\r\nTransfer-Encoding: chunked",
         b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
         b"Transfer-Encoding: \xe4chunked",
-        // Names that a lenient reader takes for it.
+        // Names that a lenient parser accepts as it.
         b"Transfer-Encoding : chunked",
         b"Transfer-Encoding\t: chunked",
         b" Transfer-Encoding: chunked",
@@ -117,7 +117,7 @@ fn transfer_codings(all: &mut Vec<Variant>) {
         b"\x00Transfer-Encoding: chunked",
         b"Transfer-Encoding\xff: chunked",
         b"Transfer-Encoding chunked",
-        // Values with bytes that end a line for some.
+        // Values with bytes that some parsers treat as the end of a line.
         b"Transfer-Encoding:\x0bchunked",
         b"Transfer-Encoding:\x0cchunked",
         b"Transfer-Encoding: chunked\x00",
@@ -152,10 +152,10 @@ fn transfer_codings(all: &mut Vec<Variant>) {
         "TransferEncoding",
     ] {
         with_fields(all, Valid, format!("{name}: chunked").as_bytes(), b"");
-        // What such a request has behind its head is no request.
+        // The bytes after the head of such a request are not a request.
         with_fields(all, Last, format!("Connection: close\r\n{name}: chunked").as_bytes(), LAST_CHUNK);
     }
-    // Bodies in pieces that are cut differently by some.
+    // Chunked bodies that some parsers delimit differently.
     for body in [
         &b"5\r\nhello\r\n0\r\n\r\n"[..],
         b"5\nhello\n0\n\n",
@@ -181,7 +181,7 @@ fn transfer_codings(all: &mut Vec<Variant>) {
     }
 }
 
-/// Whatever says `Content-Length` in some way.
+/// Every form of `Content-Length`.
 fn lengths(all: &mut Vec<Variant>) {
     for value in [
         "5",
@@ -267,7 +267,7 @@ fn lengths(all: &mut Vec<Variant>) {
     }
 }
 
-/// Field lines that are none, and some that look odd and are.
+/// Malformed field lines, and unusual ones that are valid.
 fn field_syntax(all: &mut Vec<Variant>) {
     for line in [
         &b"X"[..],
@@ -327,7 +327,7 @@ fn field_syntax(all: &mut Vec<Variant>) {
     }
 }
 
-/// Where a head ends for some and not for others.
+/// Heads whose end some parsers see and others do not.
 fn line_ends(all: &mut Vec<Variant>) {
     let mut whole = |name: &str, verdict, rewrite: fn(String) -> Vec<u8>| {
         let bytes = move |plain: &Plain<'_>| rewrite(head(plain, "GET", "HTTP/1.1") + "\r\n");
@@ -356,7 +356,7 @@ fn line_ends(all: &mut Vec<Variant>) {
     });
 }
 
-/// First lines: a method, a target and a version, or not quite.
+/// First lines: a method, a target and a version, valid or almost.
 fn request_lines(all: &mut Vec<Variant>) {
     let mut line = |verdict, line: &str| {
         let written = line.to_owned();

@@ -1,9 +1,8 @@
 //! The storm: random traffic of several tenants over real sockets, while the upstream fails in every way,
-//! the configuration is reloaded, the cache is purged, keys are rotated and clients leave. What must hold
-//! all the same is looked at from outside.
+//! the configuration is reloaded, the cache is purged, keys are rotated and clients leave. The
+//! invariants are checked from outside.
 //!
-//! It runs for 20 s, or `STORM_SECONDS`; each run has a seed of its own, which a failure prints, and
-//! `STORM_SEED` repeats.
+//! It runs for 20 s, or `STORM_SECONDS`. Each run has its own seed, which a failure prints; `STORM_SEED` repeats it.
 
 mod traffic;
 mod weather;
@@ -18,7 +17,7 @@ use traffic::Ledger;
 use weather::Weather;
 use world::{KEYS, NAMES, TENANTS, TOKENS, configuration};
 
-/// Threads that ask.
+/// Client threads.
 const CLIENTS: u64 = 6;
 
 fn setting(name: &str, default: u64) -> u64 {
@@ -64,7 +63,7 @@ fn in_a_storm_every_answer_is_right_or_its_failure_is_explained() {
     ledger.check_variety();
 }
 
-/// Reloads, purges and looks, as an operator would; returns everything that was answered.
+/// Reloads, purges and inspects, as an operator would; returns all answers.
 fn operate(seed: u64, gateway: &Gateway, end: Instant) -> String {
     let mut random = fastrand::Rng::with_seed(!seed);
     let mut answers = String::new();
@@ -95,7 +94,7 @@ fn operate(seed: u64, gateway: &Gateway, end: Instant) -> String {
     answers
 }
 
-/// Nothing is left of the storm but the caches.
+/// Only the caches remain after the storm.
 fn calm_afterwards(gateway: &Gateway, files: f64, memory: f64) {
     eventually("nothing is in flight", || {
         let upstream = |name| gateway.metric(&format!("upstream_in_flight{{tenant=\"{name}\"}}"));
@@ -127,7 +126,7 @@ fn nothing_leaked(gateway: &Gateway, admin: &str) {
     }
 }
 
-/// What went upstream was made by the gateway, with a key of the configuration.
+/// Every upstream request was built by the gateway, with a configured key.
 fn upstream_saw_only_its_keys(upstream: &Upstream) {
     for seen in upstream.seen() {
         let key = seen.header("authorization").and_then(|line| line.strip_prefix("Bearer "));

@@ -1,4 +1,4 @@
-//! The traffic: what clients ask, what they get, and the account that is kept of it.
+//! The traffic: what clients request, what they get, and the records kept of it.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -14,7 +14,7 @@ pub(super) struct Ledger {
     seed: u64,
     /// Answers of any status.
     answered: [AtomicU64; TENANTS],
-    /// Answers that tell what the cache did.
+    /// Answers with a `Cache-Status`.
     looked_up: [AtomicU64; TENANTS],
     /// Requests whose client disconnected: their results are unknown.
     left: [AtomicU64; TENANTS],
@@ -91,7 +91,7 @@ impl Ledger {
     }
 }
 
-/// What a client does about a request.
+/// How a client handles a request.
 struct Asked<'a> {
     tenant: usize,
     id: &'a str,
@@ -99,12 +99,12 @@ struct Asked<'a> {
     conditional: bool,
 }
 
-/// Asks for a call without more.
+/// A plain lookup.
 pub(super) fn plain(gateway: &Gateway, tenant: usize, id: &str) -> Response {
     gateway.connect().get(&format!("/v1/calls/{id}"), TOKENS[tenant], &[]).read()
 }
 
-/// One client after another, until the end.
+/// Runs one client after another, until the end.
 pub(super) fn ask(seed: u64, gateway: &Gateway, weather: &Weather, ledger: &Ledger, end: Instant) {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut kept: Option<Client> = None;
@@ -159,7 +159,7 @@ fn unauthenticated(client: &mut Client, path: &str, ledger: &Ledger) {
     }
 }
 
-/// A request that is no lookup.
+/// A request that is not a lookup.
 fn nonsense(client: &mut Client, tenant: usize, ledger: &Ledger) {
     let answer = client.get("/v1/calls/nonsense", TOKENS[tenant], &[]).read();
     ledger.answered[tenant].fetch_add(1, SeqCst);

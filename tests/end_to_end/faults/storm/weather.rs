@@ -1,4 +1,4 @@
-//! The weather: what is wrong with the upstream, when, and what that explains.
+//! The weather: the upstream's faults, when they occur, and which answers they explain.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::support::Gateway;
 use crate::support::proxy::{Fault, Proxy};
 
-/// What the upstream itself does.
+/// The upstream's own behaviour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sky {
     Clear,
@@ -23,7 +23,7 @@ pub(super) enum Sky {
 }
 
 impl Sky {
-    /// The key that is not taken.
+    /// The key that is rejected.
     pub(super) fn rejected_key(self) -> Option<&'static str> {
         (self == Self::SecondKeyAlone).then_some(super::world::KEYS[3][0])
     }
@@ -62,8 +62,8 @@ impl Trouble {
     }
 }
 
-/// How long after a trouble what it has caused may still be seen: the breaker's time, the pause after a
-/// 429, and the machine's own slowness.
+/// How long the effects of a fault may last after it: the breaker's time, the pause after a 429, and delays of a slow
+/// machine.
 const AFTERMATH: Duration = Duration::from_millis(2500);
 
 /// The upstream's part of the weather.
@@ -98,7 +98,7 @@ impl Weather {
         troubles.iter().any(|(from, to)| *from <= ended && to.is_none_or(|to| began <= to + AFTERMATH))
     }
 
-    /// Calm and trouble in turns, until the end.
+    /// Alternates between calm and faults, until the end.
     pub(super) fn blow(&self, seed: u64, proxy: &Proxy, gateway: &Gateway, end: Instant) {
         let mut random = fastrand::Rng::with_seed(seed.rotate_left(7));
         loop {
@@ -116,7 +116,7 @@ impl Weather {
                 };
                 self.strike(trouble, proxy, length, end);
                 if trouble.explains() {
-                    // Whatever it has done, the gateway says that it takes traffic.
+                    // The gateway remains ready, whatever the upstream does.
                     assert_eq!(gateway.admin("/readyz").status, 200, "{trouble:?}");
                 }
             }

@@ -1,4 +1,4 @@
-//! What is true in the storm: the tenants, their calls, and what the upstream says of them.
+//! The ground truth of the storm: the tenants, their calls, and the upstream's answers about them.
 
 use crate::support::{Act, Config, Seen, reply};
 
@@ -66,12 +66,12 @@ pub(super) fn is_missing(id: &str) -> bool {
     id.starts_with("call_missing")
 }
 
-/// The word that is in every answer for this tenant about this call, and in no other.
+/// A word that is in every answer to this tenant about this call, and in no other.
 pub(super) fn canary(tenant: usize, id: &str) -> String {
     format!("canary-of-{}-{id}", NAMES[tenant])
 }
 
-/// The number behind a call's ID, on which depends what it is like.
+/// The number in a call's ID, which determines its properties.
 fn number(id: &str) -> usize {
     id.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().unwrap_or(0)
 }
