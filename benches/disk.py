@@ -21,7 +21,7 @@ from pathlib import Path
 from harness import Gateway, calls, configuration, in_turns, look_up, median, mock, need, percentile, program_of, ratio
 from harness import times
 
-MISSES, MISS_ROUNDS = 4_000, 10
+MISSES, MISS_ROUNDS = 8_000, 10
 RECALLS, RECALL_ROUNDS = 2_000, 6
 STARTS = 20
 IDLE = 5

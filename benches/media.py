@@ -38,6 +38,8 @@ PROXY = SHARED + "pid {folder}/proxy{buffer}.pid; http {{ " + HTTP + """
     server {{ listen {address}; location / {{
         proxy_pass http://files; proxy_buffering off; {buffer_size}
         proxy_http_version 1.1; proxy_set_header Authorization "Bearer key-of-a"; }} }} }}"""
+# By name: the number that tells their files apart, and how they are told of their buffers.
+PROXIES = [("nginx", 0, ""), ("nginx, proxy_buffer_size 32k", 32, "proxy_buffer_size 32k; proxy_buffers 8 32k;")]
 
 
 def nginx(text, name, folder, core, **values):
@@ -104,7 +106,7 @@ def throughput(gateway, folder, upstream):
     recorded = {"gateway": (gateway, gateway.address, "/v1/calls/call_flowing/recording")}
     proxies = []
     try:
-        for name, buffer, size in (("nginx", 0, ""), ("nginx, proxy_buffer_size 32k", 32, "proxy_buffer_size 32k;")):
+        for name, buffer, size in PROXIES:
             process, address = nginx(PROXY, f"proxy{buffer}", folder, SERVER, upstream=upstream, buffer=buffer,
                                      buffer_size=size)
             proxies.append(process)
