@@ -87,8 +87,13 @@ class Process:
 
     def cpu(self):
         """Seconds of processor time of the process and its children."""
-        return sum(sum(map(int, fields[11:13])) for pid, fields in processes()
+        return sum(ticks(fields) for pid, _, fields in stats(Path("/proc"))
                    if self.pid in (pid, int(fields[1]))) / TICKS
+
+    def cpu_of_threads(self, name):
+        """Seconds of processor time of the process's threads with this name."""
+        threads = stats(Path(f"/proc/{self.pid}/task"))
+        return sum(ticks(fields) for _, called, fields in threads if called == name) / TICKS
 
     def memory(self):
         """Its proportional set size in bytes, once it has come to rest."""
@@ -102,15 +107,20 @@ class Process:
         return 1024 * int(re.search(r"^Pss: +(\d+)", Path(f"/proc/{self.pid}/smaps_rollup").read_text(), re.M)[1])
 
 
-def processes():
-    """Each process with the fields of its /proc/PID/stat that follow its name."""
-    for entry in Path("/proc").iterdir():
+def stats(folder):
+    """Of each process or thread there its number, its name, and what follows the name in its stat file."""
+    for entry in folder.iterdir():
         if entry.name.isdigit():
             try:
                 text = (entry / "stat").read_text()
             except OSError:
                 continue
-            yield int(entry.name), text[text.rindex(")") + 2:].split()
+            name, fields = text.split("(", 1)[1].rsplit(") ", 1)
+            yield int(entry.name), name, fields.split()
+
+
+def ticks(fields):
+    return int(fields[11]) + int(fields[12])
 
 
 class Gateway(Process):
