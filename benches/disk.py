@@ -9,6 +9,7 @@ strace, and about five minutes. The instructions of a hit and a miss with the le
 """
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,7 +27,8 @@ RECALLS, RECALL_ROUNDS = 2_000, 6
 STARTS = 20
 IDLE = 5
 TRACED = 500
-FULL = 256 << 20
+# Bytes of a full file of 256 MiB: a sixteenth of them is for its journal.
+FULL = 240 << 20
 H1 = ("--h1",)
 
 
@@ -140,7 +142,7 @@ def starts(program, upstream, folder):
     disk = Path(folder) / "full"
     with Gateway(program, text(upstream, disk), folder) as gateway:
         number, size = 0, 0
-        while size < 0.97 * FULL:
+        while size < 0.99 * FULL:
             number += 1
             look_up(gateway, calls(10_000, f"f{number}x"), 10_000, "-m", "16")
             settle(gateway, "on")
@@ -159,15 +161,15 @@ def memory(program, upstream, folder):
     def measured(name):
         disk = Path(folder) / f"idle-{time.monotonic_ns()}" if name == "on" else None
         with Gateway(program, text(upstream, disk), folder) as gateway:
-            before = gateway.memory()
+            before = gateway.memory(), gateway.memory_now("Pss_Anon")
             look_up(gateway, calls(1, "i"), 1, *H1)
             time.sleep(1)
-            return before, gateway.memory()
+            return *before, gateway.memory(), gateway.memory_now("Pss_Anon")
 
     results = in_turns(IDLE, {name: lambda name=name: measured(name) for name in ("off", "on")})
-    for place, when in enumerate(("idle", "after a miss")):
+    for place, what in enumerate(("memory (PSS), idle", "of it its own", "after a miss", "of it its own")):
         off, on = (median(row[place] for row in results[name]) / (1 << 20) for name in ("off", "on"))
-        print(f"| memory (PSS), {when}, on / off | {on:.2f} / {off:.2f} MiB | {on - off:+.2f} MiB |", flush=True)
+        print(f"| {what}, on / off | {on:.2f} / {off:.2f} MiB | {on - off:+.2f} MiB |", flush=True)
 
 
 def main():
@@ -176,7 +178,8 @@ def main():
     print("| what | measured | difference |\n|---|---|---|")
     print(f"| size of the program | {program.stat().st_size / 1e6:.2f} MB | |")
     with tempfile.TemporaryDirectory(prefix="disk-") as folder:
-        stand_in, upstream = mock(program, folder)
+        # Of a file of its own, whose pages are not shared with the gateway's.
+        stand_in, upstream = mock(shutil.copy(program, folder), folder)
         with stand_in:
             off, on = (system_calls(program, upstream, folder, disk) for disk in (None, Path(folder) / "traced"))
             for name, counts in (("off", off), ("on", on)):

@@ -103,8 +103,10 @@ class Process:
             last, now = now, self.memory_now()
         return now
 
-    def memory_now(self):
-        return 1024 * int(re.search(r"^Pss: +(\d+)", Path(f"/proc/{self.pid}/smaps_rollup").read_text(), re.M)[1])
+    def memory_now(self, kind="Pss"):
+        """The same at once; of kind `Pss_Anon` what is its own, the pages of the program and of libraries left out."""
+        rollup = Path(f"/proc/{self.pid}/smaps_rollup").read_text()
+        return 1024 * int(re.search(rf"^{kind}: +(\d+)", rollup, re.M)[1])
 
 
 def stats(folder):

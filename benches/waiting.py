@@ -57,12 +57,13 @@ def drained(fetches):
     return times
 
 
-def round_of(gateway, number, is_final, fetches):
+def round_of(gateway, is_final, fetches):
     is_final.clear()
+    look_up(gateway, calls(1, "w"), 1)
     drained(fetches)
     before, rows = gateway.memory(), []
     waiting = threading.Thread(target=lambda: rows.extend(look_up(
-        gateway, [f"/v1/calls/call_waited{number}"], WAITERS, "-m", str(WAITERS // CONNECTIONS), clients=CONNECTIONS,
+        gateway, ["/v1/calls/call_waited"], WAITERS, "-m", str(WAITERS // CONNECTIONS), clients=CONNECTIONS,
         fields=["prefer: wait=60"])))
     waiting.start()
     time.sleep(UNFINISHED / 2)
@@ -86,11 +87,12 @@ def main():
     server, address = listener()
     is_final, fetches = multiprocessing.Event(), multiprocessing.Queue()
     with tempfile.TemporaryDirectory(prefix="waiting-") as folder, \
-            Beside(upstream, server, is_final, fetches, niceness=0), \
-            Gateway(program, configuration(address, WAIT), folder) as gateway:
-        # What a crowd over HTTP/2 leaves behind is not the waiters'.
-        look_up(gateway, calls(10, "w"), WAITERS, "-m", str(WAITERS // CONNECTIONS), clients=CONNECTIONS)
-        rounds = [round_of(gateway, number, is_final, fetches) for number in range(ROUNDS)]
+            Beside(upstream, server, is_final, fetches, niceness=0):
+        rounds = []
+        for _ in range(ROUNDS):
+            # A process of its own, without memory that the last crowd has left behind.
+            with Gateway(program, configuration(address, WAIT), folder) as gateway:
+                rounds.append(round_of(gateway, is_final, fetches))
     print(f"| {WAITERS} waiters on one call, {UNFINISHED} s | median | worst round |\n|---|---|---|")
     for key, name, form, worst in (
             ("polls", "requests upstream, the first and the last included", "{:.0f}", max),
