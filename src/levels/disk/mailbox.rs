@@ -1,5 +1,6 @@
-//! The tasks of a file's thread. Recalls go first, because lookups wait for them; the rest is done in order. What nobody
-//! waits for gathers for a moment, because a transaction costs the processor several times as much as an entry in it.
+//! The tasks of a file's thread. Recalls go first, because lookups wait for them; the rest is done in order. Writes, and
+//! removals without a waiting caller, are collected briefly, because a transaction costs several times as much processor
+//! time as an entry in it.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -148,7 +149,7 @@ struct WorkQueue {
     since: Option<Instant>,
     /// The bytes of the entries among them.
     bytes: usize,
-    /// Someone waits for one of them.
+    /// A caller waits for one of them.
     is_urgent: bool,
 }
 
@@ -209,8 +210,8 @@ impl Mailbox {
         thread
     }
 
-    /// The next work, after waiting for at most `patience`. What nobody waits for is left to gather until the first
-    /// of it has waited for `gathering`.
+    /// The next work, after waiting for at most `patience`. Tasks without a waiting caller are collected until the
+    /// first of them has waited for `gathering`.
     pub(super) fn next(&self, patience: Duration, gathering: Duration) -> MailboxEvent {
         let mut waiting = self.lock();
         if waiting.is_idle() {
@@ -392,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn what_someone_waits_for_is_done_at_once() {
+    fn what_a_caller_waits_for_is_done_at_once() {
         let (done, _erased) = channel();
         let mut done = Some(done);
         let mut erase = || {
@@ -407,7 +408,7 @@ mod tests {
         mailbox.work(write(10));
         assert_eq!(count(&mailbox.next(FOREVER, FOREVER)), Some(3), "in order, the first entry too");
         mailbox.work(erase());
-        assert_eq!(count(&mailbox.next(FOREVER, Duration::ZERO)), Some(1), "nobody waits for this one");
+        assert_eq!(count(&mailbox.next(FOREVER, Duration::ZERO)), Some(1), "without a waiting caller");
         mailbox.work(write(10));
         mailbox.close();
         assert_eq!(count(&mailbox.next(FOREVER, FOREVER)), Some(1));

@@ -388,7 +388,7 @@ impl FileWorker {
     }
 }
 
-/// Whether someone is told that nothing is left of a call: then not even of entries that were replaced or evicted.
+/// Whether a caller gets the assurance that nothing is left of a call, replaced or evicted entries included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ErasePromise {
     Made,
