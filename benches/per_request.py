@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Measures the user instructions of one whole request per program: hits over HTTP/1.1, TLS and HTTP/2, and misses.
+"""Measures the user instructions of one whole request per program: hits over HTTP/1.1, TLS and HTTP/2, and misses;
+with the disk level, too.
 
     benches/per_request.py target/release/credira-gateway [ANOTHER-PROGRAM...]
 
@@ -19,12 +20,15 @@ from pathlib import Path
 SHORT, LONG = 500, 2500
 TOKEN = "a-token-of-this-bench-0123456789abcdef"
 
-# Name, scheme, flags of h2load, whether every request is for a different call.
+# Name, scheme, flags of h2load, whether every request is for a different call, whether there is a disk level. What the
+# level writes behind a miss counts, too.
 SERIES = [
-    ("hit, HTTP/1.1", "http", ["--h1"], False),
-    ("hit, TLS", "https", ["--h1"], False),
-    ("hit, HTTP/2", "http", [], False),
-    ("miss, stored", "http", ["--h1"], True),
+    ("hit, HTTP/1.1", "http", ["--h1"], False, False),
+    ("hit, TLS", "https", ["--h1"], False, False),
+    ("hit, HTTP/2", "http", [], False, False),
+    ("hit, disk level", "http", ["--h1"], False, True),
+    ("miss, stored", "http", ["--h1"], True, False),
+    ("miss, disk level", "http", ["--h1"], True, True),
 ]
 
 
@@ -41,12 +45,13 @@ def wait_for(log, pattern, process):
 
 def instructions(program, series, requests, upstream, folder):
     """Counts the instructions that the program executes to serve so many requests."""
-    _, scheme, flags, distinct = series
+    _, scheme, flags, distinct, has_disk = series
     tls = f'tls = {{ cert = "{folder}/cert.pem", key = "{folder}/key.pem" }}' if scheme == "https" else ""
     config, log, urls, out = (folder / name for name in ("gateway.toml", "log", "urls", "callgrind.out"))
+    disk = f'[disk]\npath = "{folder}/disk-{time.monotonic_ns()}"\n' if has_disk else ""
     config.write_text(
         f'[listen]\naddress = "127.0.0.1:0"\n{tls}\n[admin]\naddress = ""\n'
-        f'[upstream]\nbase_url = "http://{upstream}"\n[log]\naccess = "off"\n'
+        f'[upstream]\nbase_url = "http://{upstream}"\n[log]\naccess = "off"\n{disk}'
         f'[[tenants]]\nname = "a"\ntokens = [{{ value = "{TOKEN}" }}]\nupstream_key = {{ value = "key" }}\n'
     )
     with log.open("wb") as err:

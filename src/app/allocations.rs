@@ -1,4 +1,4 @@
-//! The allocations of a hit, from the request's head to the end of its answer.
+//! The allocations of a hit, from the request's head to the end of its answer, and the memory of a lookup that waits.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
 
 use super::in_process::{Immediate, InProcessGateway, completed, get, one_tenant};
+use crate::server::Peer;
 
 fn request() -> Request<Empty<Bytes>> {
     let mut request = get("/v1/calls/call_1").body(Empty::new()).unwrap();
@@ -17,12 +18,16 @@ fn request() -> Request<Empty<Bytes>> {
     request
 }
 
+fn gateway() -> InProcessGateway {
+    let configuration = one_tenant("rate_limit = { per_second = 1000000, burst = 1000000 }\n");
+    InProcessGateway::new(&configuration, Arc::new(Immediate(completed)))
+}
+
 /// Everything that a hit needs exists before, or is shared: the capacity for its answer's header fields is the
 /// request's, their text is sliced from a reused chunk, and the body is the entry's.
 #[tokio::test]
 async fn a_hit_allocates_nothing() {
-    let configuration = one_tenant("rate_limit = { per_second = 1000000, burst = 1000000 }\n");
-    let gateway = InProcessGateway::new(&configuration, Arc::new(Immediate(completed)));
+    let gateway = gateway();
     assert_eq!(gateway.answer(request()).await.status(), StatusCode::OK);
     let mut counts: Vec<u64> = (0..200)
         .map(|_| {
@@ -47,4 +52,19 @@ async fn a_hit_allocates_nothing() {
 /// Whether a body's frame is ready.
 fn end<F: Future<Output = Option<Result<T, E>>>, T, E>(frame: F) -> bool {
     matches!(frame.now_or_never(), Some(Some(Ok(_))))
+}
+
+/// Thousands may wait at once, each with a future for all that may become of it.
+#[tokio::test]
+async fn a_lookup_that_waits_takes_little_memory() {
+    let gateway = gateway();
+    let mut answers = Vec::with_capacity(2);
+    let mut look_up = || {
+        let request = request();
+        allocation_counter::measure(|| answers.push(gateway.gateway.respond(Peer(None), request)))
+    };
+    // The first one also allocates what all of them share.
+    look_up();
+    let counted = look_up();
+    assert!(counted.bytes_current < 8 << 10, "{counted:?}");
 }

@@ -252,7 +252,7 @@ fn gateway(runtime: &Runtime, context: &AppContext, drain: &Drain) -> Arc<Gatewa
 async fn join_fleet(gateway: &Arc<Gateway>) {
     if let Some(fleet) = &gateway.fleet {
         fleet.set_world(Arc::new(GatewayWorld(Arc::clone(gateway))));
-        let _ = clock::within(FIRST_BEAT, fleet.join()).await;
+        let _ = clock::within(FIRST_BEAT, Box::pin(fleet.join())).await;
     }
 }
 

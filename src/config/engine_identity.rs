@@ -1,7 +1,7 @@
 //! Certificates for the engine of the shared level.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::checker::Checker;
 use super::missing::ReadError;
@@ -41,7 +41,7 @@ impl EngineIdentity {
         Self { roots, client }
     }
 
-    fn client(cert: &PathBuf, key: &PathBuf, checker: &mut Checker<'_>) -> Option<(Vec<u8>, EngineSecret)> {
+    fn client(cert: &Path, key: &Path, checker: &mut Checker<'_>) -> Option<(Vec<u8>, EngineSecret)> {
         let file = checker.secrets.folder.join(cert);
         let chain = certificates(&file).and_then(|_| {
             let unread = |error: std::io::Error| ReadError::Unusable(error.to_string());
@@ -54,7 +54,7 @@ impl EngineIdentity {
                 return None;
             }
         };
-        Some((chain, checker.engine_secret("shared.client_key", &RawSecret::File(key.clone()))?))
+        Some((chain, checker.engine_secret("shared.client_key", &RawSecret::File(key.to_owned()))?))
     }
 }
 

@@ -111,7 +111,7 @@ impl Fleet {
     pub(crate) fn strangers(&self) -> Vec<String> {
         let others = self.members().into_iter();
         let strangers =
-            others.filter(|member| !member.is_silent && !(member.same_fleet_key && member.same_tenant_keys));
+            others.filter(|member| !(member.is_silent || member.same_fleet_key && member.same_tenant_keys));
         strangers.map(|member| member.name).collect()
     }
 

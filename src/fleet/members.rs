@@ -246,7 +246,7 @@ mod tests {
     fn heard(members: &mut Members, from: Instant, statements: &[(String, Vec<u8>)]) -> Instant {
         let mut now = from;
         for statement in statements {
-            now = now + Duration::from_millis(500);
+            now += Duration::from_millis(500);
             members.observe(vec![statement.clone()], "a", &seal("key"), now);
         }
         now
@@ -257,7 +257,7 @@ mod tests {
         let (mut members, still) = (Members::default(), says("b", "key", 1, 3, false));
         let now = heard(&mut members, clock::now(), &vec![still.clone(); 20]);
         assert_eq!(reach(&members, 3), PurgeReach { told: 2, done: 2, ..PurgeReach::default() });
-        let now = heard(&mut members, now, &[still.clone()]);
+        let now = heard(&mut members, now, std::slice::from_ref(&still));
         let silent = reach(&members, 9);
         assert_eq!((silent.told, &silent.silent[..], members.count()), (1, &["b".to_owned()][..], 1));
         heard(&mut members, now, &[says("b", "key", 2, 9, false)]);
@@ -293,12 +293,12 @@ mod tests {
         members.observe(Vec::new(), "a", &seal("key"), now + Duration::from_millis(500));
         assert_eq!(reach(&members, 9).missing, ["b"]);
         let left = says("b", "key", 6, 3, true);
-        let now = heard(&mut members, now, &[left.clone()]);
+        let now = heard(&mut members, now, std::slice::from_ref(&left));
         assert_eq!((reach(&members, 9).told, members.count()), (1, 1));
         let mut now = now;
         let mut removed = Vec::new();
         for _ in 0..130 {
-            now = now + Duration::from_millis(500);
+            now += Duration::from_millis(500);
             removed = members.observe(vec![left.clone()], "a", &seal("key"), now);
         }
         assert_eq!(removed, ["b"]);

@@ -131,19 +131,25 @@ impl Gateway {
         Answering::ready(writer.write(&mut answer, &mut record, &self.wall)).to(caller)
     }
 
-    async fn wait(
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn holds its arguments twice, and thousands may wait"
+    )]
+    fn wait(
         self: Arc<Self>,
         mut pending: Pending,
         mut writer: ResponseWriter,
         mut record: Record,
-    ) -> Response<AnswerBody> {
-        let found = AssertUnwindSafe(pending.answer(&self, &mut record)).catch_unwind().await;
-        let found = found.unwrap_or(Err(Refusal::Internal));
-        let (mut limits, tenant) = pending.into_parts();
-        if let Err(Refusal::UpstreamBudget { .. }) = found {
-            limits.upstream = tenant.upstream_limit(clock::now());
+    ) -> impl Future<Output = Response<AnswerBody>> + Send {
+        async move {
+            let found = AssertUnwindSafe(pending.answer(&self, &mut record)).catch_unwind().await;
+            let found = found.unwrap_or(Err(Refusal::Internal));
+            let (mut limits, tenant) = pending.into_parts();
+            if let Err(Refusal::UpstreamBudget { .. }) = found {
+                limits.upstream = tenant.upstream_limit(clock::now());
+            }
+            writer.write(&mut Answer { found, limits }, &mut record, &self.wall)
         }
-        writer.write(&mut Answer { found, limits }, &mut record, &self.wall)
     }
 
     /// Framing, tenant, limit, route, cache: in this order, each only if the previous one let the request pass.

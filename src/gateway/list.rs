@@ -1,5 +1,6 @@
 //! The list of an invoice's calls: fetched once for concurrent requests, and passed on byte for byte.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,7 +54,7 @@ pub(super) fn serve(list: StoredList, now: Instant, record: &mut Record) -> Foun
 impl PendingList {
     /// Waits for a fetch, within the limits on waiting requests.
     pub(super) async fn answer(&self, gateway: &Gateway, record: &mut Record) -> Result<Found, Refusal> {
-        let fetched = self.join_fetch(&gateway.fetches, &gateway.cutoff, record);
+        let fetched = pin!(self.join_fetch(&gateway.fetches, &gateway.cutoff, record));
         as_one_of_few(self.in_flight.clone(), &self.tenant, fetched).await
     }
 

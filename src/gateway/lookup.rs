@@ -1,5 +1,6 @@
 //! A lookup that waits for a fetch: leads or follows one, and turns its result into this client's answer.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use super::below_memory::BelowMemory;
@@ -40,7 +41,7 @@ impl PendingLookup {
         record: &mut Record,
     ) -> Result<Found, Refusal> {
         let (in_flight, tenant) = (self.in_flight.clone(), Arc::clone(&self.context.tenant));
-        as_one_of_few(in_flight, &tenant, self.join_fetch(fetches, cutoff, record)).await
+        as_one_of_few(in_flight, &tenant, pin!(self.join_fetch(fetches, cutoff, record))).await
     }
 
     async fn join_fetch(

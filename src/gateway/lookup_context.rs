@@ -1,6 +1,7 @@
 //! The context of a lookup and its fetch, and the limits of waiting.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,11 +78,12 @@ impl Deadlines {
     }
 }
 
-/// Runs `work` within the limits on waiting requests, of the process and of the tenant.
+/// Runs `work` within the limits on waiting requests, of the process and of the tenant. Each layer in between would
+/// hold a future passed by value twice: 6 KB a waiting request.
 pub(super) async fn as_one_of_few(
     in_flight: ConcurrencyLimit,
     tenant: &Arc<Tenant>,
-    work: impl Future<Output = Result<Found, Refusal>>,
+    work: Pin<&mut impl Future<Output = Result<Found, Refusal>>>,
 ) -> Result<Found, Refusal> {
     let waiting = tenant.waits().lookups.clone();
     let found = in_flight.pass(waiting.pass(work)).await;

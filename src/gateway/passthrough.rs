@@ -2,7 +2,7 @@
 //! sent once.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -145,7 +145,7 @@ impl PendingPassthrough {
     pub(super) async fn answer(&mut self, gateway: &Gateway, record: &mut Record) -> Result<Found, Refusal> {
         record.cache_outcome = Some(CacheOutcome::Unstored { status: None, unusable: None, part: Part::Led });
         let (in_flight, tenant) = (self.in_flight.clone(), Arc::clone(&self.tenant));
-        as_one_of_few(in_flight, &tenant, self.send(gateway, record)).await
+        as_one_of_few(in_flight, &tenant, pin!(self.send(gateway, record))).await
     }
 
     async fn send(&mut self, gateway: &Gateway, record: &mut Record) -> Result<Found, Refusal> {

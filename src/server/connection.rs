@@ -37,6 +37,8 @@ use crate::telemetry::CloseReason;
 const MAX_HEADERS: usize = 64;
 /// Streams that one HTTP/2 client may have open.
 const MAX_STREAMS: u32 = 100;
+/// Bytes of one HTTP/2 stream that wait for the socket. A client's window may be far wider.
+const MAX_SEND_BYTES: usize = 32 << 10;
 /// Streams that an HTTP/2 client may reset before they are accepted (CVE-2023-44487).
 const MAX_PENDING_RESETS: usize = 20;
 /// Streams that an HTTP/2 client may cause us to reset (CVE-2025-8671), including those refused because they exceed
@@ -77,6 +79,7 @@ impl HttpServer {
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)
             .max_header_list_size(self.max_list_bytes)
+            .max_send_buf_size(MAX_SEND_BYTES)
             .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
             .max_local_error_reset_streams(MAX_PROVOKED_RESETS);
         frames

@@ -55,7 +55,7 @@ const SCHEMA: &str = "
 #[derive(Debug)]
 pub(super) struct RowWrite {
     pub(super) sealed: SealedEntry,
-    /// The names of the same call under the other keys of the ring.
+    /// The names of the same call under the keys of the ring.
     pub(super) others: Vec<SealedName>,
     /// The time from which it has no use, in seconds since 1970.
     pub(super) spent: i64,
@@ -230,7 +230,7 @@ impl DiskFile {
             let mut insert = transaction
                 .prepare_cached("INSERT INTO entries (name, key, spent, sealed) VALUES (?1, ?2, ?3, ?4)")?;
             for RowWrite { sealed, others, spent } in puts {
-                for name in others.iter().chain([&sealed.name]) {
+                for name in others.iter().filter(|name| **name != sealed.name).chain([&sealed.name]) {
                     replaced += delete.execute([&name.0])?;
                 }
                 insert.execute(params![sealed.name.0, sealed.key.0, spent, sealed.bytes])?;

@@ -113,6 +113,37 @@ async fn what_waits_to_be_written_is_bounded_and_removals_are_never_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn only_a_removal_of_something_or_a_purge_empties_the_journal() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut part = part(&level(directory.path()), "alpha");
+    let files = directory.path().join("level");
+    let journal = || {
+        let files = std::fs::read_dir(&files).unwrap().map(|file| file.unwrap());
+        let journal = files.filter(|file| file.file_name().to_string_lossy().ends_with("-wal"));
+        journal.map(|file| file.metadata().unwrap().len()).sum::<u64>()
+    };
+    part.store(1, 100);
+    part.work();
+    assert!(journal() > 0);
+    part.disk.remove(&call(2));
+    part.work();
+    assert!(journal() > 0, "nothing was there");
+    part.disk.remove(&call(1));
+    part.work();
+    assert_eq!(journal(), 0);
+    part.store(1, 100);
+    part.work();
+    assert!(journal() > 0);
+    let purge = part.disk.erase(part.disk.raise_call(&call(2)));
+    part.work();
+    assert_eq!(
+        (purge.now(), journal()),
+        (Some(Ok(0)), 0),
+        "of a purged call not even what was replaced is left"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn at_most_64_files_are_open_and_idle_ones_give_way() {
     let directory = tempfile::tempdir().unwrap();
     let level = level(directory.path());

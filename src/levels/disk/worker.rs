@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::failure::FileFailure;
 use super::file::{DiskFile, RowWrite};
-use super::mailbox::{DiskTask, MailboxEvent, QueuedWrite, RecallReply, RecallRequest};
+use super::mailbox::{DiskTask, GATHERING, MailboxEvent, QueuedWrite, RecallReply, RecallRequest};
 use super::tenant_file::{FileSettings, TenantFile};
 use crate::clock;
 use crate::levels::fences::{PurgeFence, PurgeScope};
@@ -43,7 +43,7 @@ impl FileWorker {
 
     pub(super) fn run(mut self) {
         loop {
-            match self.shared.mailbox.next(if self.is_due() { RETRY } else { IDLE }) {
+            match self.shared.mailbox.next(if self.is_due() { RETRY } else { IDLE }, GATHERING) {
                 MailboxEvent::Recall(recall) => self.recall(recall),
                 MailboxEvent::Work(work) => self.work(work),
                 MailboxEvent::Idle if self.is_due() => self.retry(),
@@ -264,7 +264,8 @@ impl FileWorker {
                     self.write(std::mem::take(&mut writes));
                 }
                 DiskTask::Erase { scope, fence, ring, done } => {
-                    let erased = self.erase(&scope, fence, &ring);
+                    let promise = if done.is_some() { ErasePromise::Made } else { ErasePromise::None };
+                    let erased = self.erase(&scope, fence, &ring, promise);
                     if let Err(failure) = erased {
                         self.owed.push((scope, fence, ring));
                         self.fail(failure);
@@ -360,6 +361,7 @@ impl FileWorker {
         scope: &PurgeScope,
         fence: PurgeFence,
         ring: &Arc<SealRing>,
+        promise: ErasePromise,
     ) -> Result<u64, FileFailure> {
         let erased = if !self.is_there() {
             0
@@ -370,7 +372,11 @@ impl FileWorker {
                     let settings = self.shared.settings.load_full();
                     let file = self.opened_within(PLACE)?;
                     let removed = file.remove(&names(id, ring, &settings.ring))?;
-                    file.make_last()?;
+                    // Calls that are not final yet, and 404s, are seldom there: emptying the journal for each would
+                    // keep the disk busy.
+                    if removed > 0 || promise == ErasePromise::Made {
+                        file.make_last()?;
+                    }
                     removed
                 }
             }
@@ -418,6 +424,13 @@ impl FileWorker {
         self.show_size();
         swept.and(last)
     }
+}
+
+/// Whether a caller gets the assurance that nothing is left of a call, replaced or evicted entries included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ErasePromise {
+    Made,
+    None,
 }
 
 /// The answer to a recall, and its entry under the key in use, if it was found under another one.

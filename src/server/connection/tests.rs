@@ -1,6 +1,7 @@
 #![expect(clippy::disallowed_methods, reason = "what these bodies hold is bounded by the tests")]
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::Response;
@@ -33,6 +34,7 @@ struct Script {
     sleep: Option<Pin<Box<Sleep>>>,
     length: Option<u64>,
     extent: Extent,
+    taken: Arc<AtomicUsize>,
 }
 
 impl http_body::Body for Script {
@@ -51,6 +53,7 @@ impl http_body::Body for Script {
             match self.steps.pop_front() {
                 None => return Poll::Ready(None),
                 Some(Step::Send(bytes)) => {
+                    self.taken.fetch_add(bytes, Ordering::Relaxed);
                     self.length = self.length.map(|length| length - bytes as u64);
                     return Poll::Ready(Some(Ok(Frame::data(Bytes::from(vec![b'x'; bytes])))));
                 }
@@ -72,7 +75,11 @@ impl OutgoingBody for Script {
 }
 
 /// Answers by the path.
-struct Scripted;
+#[derive(Default)]
+struct Scripted {
+    /// Bytes that were taken from its answers.
+    taken: Arc<AtomicUsize>,
+}
 
 impl Handler for Scripted {
     type Body = Script;
@@ -87,18 +94,25 @@ impl Handler for Scripted {
             "/whole" => ([Step::Send(900_000)].into(), Some(900_000), Extent::Whole),
             _ => ([Step::Send(1)].into(), Some(1), Extent::Whole),
         };
-        Answering::ready(Response::new(Script { steps, sleep: None, length, extent })).to(Caller::Known)
+        let taken = Arc::clone(&self.taken);
+        Answering::ready(Response::new(Script { steps, sleep: None, length, extent, taken }))
+            .to(Caller::Known)
     }
 }
 
 /// Serves one connection and returns its other end.
 fn served() -> DuplexStream {
-    let (client, server) = tokio::io::duplex(1 << 20);
+    served_by(Scripted::default(), 1 << 20)
+}
+
+/// The same, through a socket that holds so many bytes.
+fn served_by(handler: Scripted, socket: usize) -> DuplexStream {
+    let (client, server) = tokio::io::duplex(socket);
     TaskTracker::new().spawn(async move {
         let drain = Drain::new();
         let activity = Activity::new(drain.watch().close_signal(), SlotKind::Ordinary);
         let protocol = HttpServer::new(TIMEOUTS, 16 << 10);
-        protocol.serve(server, Peer(None), Arc::new(Scripted), activity, drain.watch()).await;
+        protocol.serve(server, Peer(None), Arc::new(handler), activity, drain.watch()).await;
     });
     client
 }
@@ -194,4 +208,34 @@ async fn over_http_2_a_stream_that_is_not_taken_is_reset_and_the_others_flow_on(
     let error = stalled.collect().await.unwrap_err();
     assert!(format!("{error:?}").contains("CANCEL"), "{error:?}");
     assert_eq!(get(&mut sender, "/").await.collect().await.unwrap().to_bytes().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_http_2_little_is_held_for_a_client_with_a_wide_window_that_does_not_read() {
+    let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+    };
+    let field = |name: &str, value: &str| {
+        let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+        [vec![0], text(name), text(value)].concat()
+    };
+    let (handler, socket) = (Scripted::default(), 16 << 10);
+    let taken = Arc::clone(&handler.taken);
+    let mut client = served_by(handler, socket);
+    let widest = (i32::MAX as u32).to_be_bytes();
+    let more = (i32::MAX as u32 - 65_535).to_be_bytes();
+    let request = [(":method", "GET"), (":scheme", "http"), (":path", "/huge"), (":authority", "a")];
+    let request: Vec<u8> = request.iter().flat_map(|(name, value)| field(name, value)).collect();
+    let frames = [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+        frame(4, 0, 0, &[&[0, 4], &widest[..]].concat()),
+        frame(8, 0, 0, &more),
+        frame(1, 5, 1, &request),
+    ];
+    client.write_all(&frames.concat()).await.unwrap();
+    // Until nothing moves any more.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let taken = taken.load(Ordering::Relaxed);
+    assert!((32 << 10..=128 << 10).contains(&taken), "{taken}");
 }
