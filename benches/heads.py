@@ -60,7 +60,7 @@ def answer(client):
 
 
 def ask_all_the_time(count, address, kind):
-    """Clients of the other tenant, each with one lookup under way."""
+    """Clients of the other tenant, each with one lookup in flight."""
     def client(number):
         for turn in range(1 << 30):
             with socket.create_connection(address) as asked:

@@ -38,7 +38,7 @@ PROXY = SHARED + "pid {folder}/proxy{buffer}.pid; http {{ " + HTTP + """
     server {{ listen {address}; location / {{
         proxy_pass http://files; proxy_buffering off; {buffer_size}
         proxy_http_version 1.1; proxy_set_header Authorization "Bearer key-of-a"; }} }} }}"""
-# By name: the number that tells their files apart, and how they are told of their buffers.
+# By name: the number that tells their files apart, and how their buffers are configured.
 PROXIES = [("nginx", 0, ""), ("nginx, proxy_buffer_size 32k", 32, "proxy_buffer_size 32k; proxy_buffers 8 32k;")]
 
 

@@ -87,8 +87,11 @@ pub fn link(text: &[u8]) {
     if path.starts_with("/v1/") {
         assert!(link.is_into_api());
     }
-    let redirected = link.redirected(path.as_bytes()).expect("its own path leads to the same host");
-    assert_eq!(redirected.host(), link.host());
+    // With two slashes, it names another host.
+    if !path.starts_with("//") {
+        let redirected = link.redirected(path.as_bytes()).expect("its own path leads to the same host");
+        assert_eq!(redirected.host(), link.host());
+    }
 }
 
 /// A range is read as it is written anew, names no byte outside of the whole, and is answered by what it names.

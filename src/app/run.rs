@@ -193,7 +193,7 @@ impl App {
         self.admin_drain.begin(LAST_WORDS);
         self.admin_drain.finish(LAST_WORDS).await;
         if let Some(fleet) = &self.gateway.fleet {
-            // Nothing is answered any more, so nobody has to wait for this gateway.
+            // Nothing is answered any more, so no purge has to wait for this gateway.
             fleet.leave().await;
         }
         if let Some(disk) = self.disk.clone() {

@@ -8,7 +8,7 @@ use super::missing::ReadError;
 use super::secret::{EngineSecret, RawSecret};
 use super::tls::{ExtraRoots, certificates};
 
-/// Whom the gateway trusts to be the engine, and who it is itself; PEM.
+/// The roots that the engine's certificate is verified with, and the gateway's own certificate; PEM.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct EngineIdentity {
     /// The certificates that sign the engine's; without them, the public ones do.

@@ -1,13 +1,13 @@
 //! The heartbeat: announces what is owed, reads the log, applies what is new, and only then states that it was applied.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use super::log::{BeatReply, BeatRequest, FleetLog, LogRecord, LogView, PAGE};
-use super::members::{Members, PurgeReach, ShownMember};
+use super::members::{Members, ShownMember};
 use super::reading::{LogPosition, LogReading, read};
 use super::statement::{AppliedRecord, IgnoredRecords, MemberStatement, record, target};
 use super::world::FleetWorld;
@@ -22,45 +22,35 @@ const EVERY: Duration = Duration::from_millis(500);
 const EVERY_WHILE_PURGING: Duration = Duration::from_millis(50);
 /// How long one heartbeat may take, its purges on disk included.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// How long a purge waits for the others.
-const PATIENCE: Duration = Duration::from_secs(2);
-
 /// A gateway's membership in its fleet.
 pub(crate) struct Fleet {
-    name: String,
+    pub(super) name: String,
     log: Arc<dyn FleetLog>,
-    level: Arc<SharedLevel>,
+    pub(super) level: Arc<SharedLevel>,
     /// Set once the caches exist.
     world: OnceLock<Arc<dyn FleetWorld>>,
     state: Mutex<FleetState>,
+    /// Lookups need another connection, too.
+    reconnects: AtomicBool,
     /// Purges that wait for the others.
-    purging: AtomicUsize,
+    pub(super) purging: AtomicUsize,
     /// Counts heartbeats.
-    beats: watch::Sender<u64>,
-    metrics: Arc<FleetMetrics>,
+    pub(super) beats: watch::Sender<u64>,
+    pub(super) metrics: Arc<FleetMetrics>,
 }
 
 #[derive(Debug, Default)]
-struct FleetState {
+pub(super) struct FleetState {
     position: Option<LogPosition>,
     /// The newest record when everything here was emptied last: up to it, there is nothing to apply.
     emptied_at: u64,
     ignored: IgnoredRecords,
     trimmed: Option<u64>,
     version: Option<u64>,
-    members: Members,
+    pub(super) members: Members,
     /// Counts one's own statements.
     beat: u64,
     keys: String,
-}
-
-/// One purge that waits, for as long as this lives.
-struct WaitingPurge<'a>(&'a AtomicUsize);
-
-impl Drop for WaitingPurge<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
-    }
 }
 
 impl Fleet {
@@ -80,6 +70,7 @@ impl Fleet {
             level,
             world: OnceLock::new(),
             state: Mutex::default(),
+            reconnects: AtomicBool::new(false),
             purging: AtomicUsize::new(0),
             beats: watch::Sender::new(0),
             metrics: Arc::clone(metrics),
@@ -95,7 +86,7 @@ impl Fleet {
         &self.level
     }
 
-    fn lock(&self) -> MutexGuard<'_, FleetState> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, FleetState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -260,7 +251,7 @@ impl Fleet {
     async fn begin(&self, seen: Option<Epoch>, number: u64) -> Result<(), EngineFailure> {
         self.level.ledger().set_caught_up(false);
         let epoch = Epoch { number, random: fastrand::u64(..) };
-        // If another gateway was first, the next heartbeat tells of its epoch.
+        // If another gateway was first, the next heartbeat returns its epoch.
         if self.log.begin(seen, epoch, new_generation()).await? {
             tracing::warn!(
                 epoch = number,
@@ -355,10 +346,7 @@ impl Fleet {
         if let Some(last) = log.records.into_iter().last() {
             self.advance(position, last, ignored);
         }
-        let is_caught_up = position >= log.last;
-        if is_caught_up {
-            self.catch_up().await?;
-        }
+        let is_caught_up = position >= log.last && self.catch_up().await?;
         Ok(!is_caught_up || count > 0)
     }
 
@@ -375,8 +363,8 @@ impl Fleet {
         self.level.ledger().advance(number);
     }
 
-    /// The level can be used: everything in the log is applied here.
-    async fn catch_up(&self) -> Result<(), EngineFailure> {
+    /// Everything in the log is applied here. Whether the level can be used: its names may still have to be asked for.
+    async fn catch_up(&self) -> Result<bool, EngineFailure> {
         let (level, ledger) = (&self.level, self.level.ledger());
         let tenants = self.world()?.tenants();
         let tags = tenants.iter().map(|tenant| level.seal().tag(tenant));
@@ -384,44 +372,16 @@ impl Fleet {
         if !missing.is_empty() {
             let tags = missing.into_iter().chain([TenantTag::ALL]);
             self.log.add_generations(tags.map(|tag| (tag, new_generation())).collect()).await?;
-            // The next heartbeat tells which ones are in force.
+            // The next heartbeat returns those in force.
             self.lock().version = None;
+            return Ok(false);
         }
-        if level.switch().is_down() {
+        if level.switch().is_down() || self.reconnects.swap(false, Relaxed) {
             level.engine().connect().await?;
         }
         ledger.set_caught_up(true);
         level.switch().set_up();
-        Ok(())
-    }
-
-    /// Waits until every gateway that is heard of has applied a purge, and returns how far it has come and whether
-    /// that is everywhere.
-    pub(crate) async fn await_purge(&self, announced: oneshot::Receiver<Mark>) -> (PurgeReach, bool) {
-        self.purging.fetch_add(1, Relaxed);
-        let _waiting = WaitingPurge(&self.purging);
-        let mut beats = self.beats.subscribe();
-        let deadline = clock::now() + PATIENCE;
-        let left = || deadline.duration_since(clock::now());
-        let purge = match clock::within(left(), announced).await {
-            Ok(Ok(purge)) => Some(purge),
-            Ok(Err(_)) | Err(clock::TimedOut) => None,
-        };
-        loop {
-            let reach = self.reach(purge);
-            let is_everywhere = reach.missing.is_empty();
-            if is_everywhere || left().is_zero() || purge.is_none() {
-                self.metrics.count_purge(is_everywhere);
-                return (reach, is_everywhere);
-            }
-            let _ = clock::within(left(), beats.changed()).await;
-        }
-    }
-
-    /// A purge that is announced was applied here, since its record was read.
-    fn reach(&self, purge: Option<Mark>) -> PurgeReach {
-        let ledger = self.level.ledger();
-        self.lock().members.reach(purge, &self.name, purge.is_some(), |record| ledger.chain(record))
+        Ok(true)
     }
 
     /// Ends the membership of a gateway that won't come back; `false` if there is none of this name.
@@ -433,12 +393,13 @@ impl Fleet {
         Ok(true)
     }
 
-    /// Connects anew, with other settings, for the next heartbeat.
+    /// Connects anew, with other settings, with the next heartbeat.
     pub(crate) fn reconnect(&self) {
+        self.reconnects.store(true, Relaxed);
         self.log.disconnect();
     }
 
-    /// Leaves the fleet: nobody waits for this gateway any more.
+    /// Leaves the fleet: no purge waits for this gateway any more.
     pub(crate) async fn leave(&self) {
         if let Ok(statement) = self.farewell(&self.name) {
             let _ = clock::within(EVERY, self.log.state(self.name.clone(), statement)).await;

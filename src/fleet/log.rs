@@ -1,4 +1,4 @@
-//! The fleet's log of purges in the engine, as data: what a heartbeat asks, and what it is told. Knows no protocol.
+//! The fleet's log of purges in the engine, as data: the request of a heartbeat, and its reply. Knows no protocol.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub(crate) struct BeatRequest {
     pub(crate) version: Option<u64>,
 }
 
-/// What it is told.
+/// The engine's reply.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct BeatReply {
     /// The engine's clock, since 1970.

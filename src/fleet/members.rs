@@ -1,5 +1,5 @@
 //! The gateways of a fleet, as one of them knows them. Silence is counted in unbroken heartbeats of one's own, never by
-//! the engine's clock: an engine that stood still makes nobody silent.
+//! the engine's clock: an engine that stood still makes no gateway silent.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -114,7 +114,7 @@ impl Members {
             }
             let statement = MemberStatement::open(seal, &name, &sealed);
             match self.known.get_mut(&name) {
-                // An older statement that was put back, or one that nobody of this fleet made, says nothing.
+                // An older statement that was put back, or one made outside of this fleet, says nothing.
                 Some(known) if !is_newer(statement.as_ref(), known.statement.as_ref()) => {}
                 Some(known) => *known = Member { statement, sealed, quiet: Duration::ZERO, heard: now },
                 None => {
@@ -132,14 +132,15 @@ impl Members {
         left
     }
 
-    /// One's own heartbeats are interrupted, so nobody's silence means anything.
+    /// One's own heartbeats are interrupted, so silence means nothing.
     pub(super) fn interrupted(&mut self) {
         self.last_look = None;
     }
 
     /// Whether there was one of this name.
     pub(super) fn forget(&mut self, name: &str) -> bool {
-        self.known.remove(name).is_some()
+        let known = self.known.remove(name);
+        known.is_some_and(|member| !member.statement.is_some_and(|statement| statement.has_left))
     }
 
     /// Members of this fleet that have not left.
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_engine_that_stood_still_makes_nobody_silent() {
+    async fn an_engine_that_stood_still_makes_no_gateway_silent() {
         let (mut members, still) = (Members::default(), says("b", "key", 1, 3, false));
         let now = heard(&mut members, clock::now(), &vec![still.clone(); 19]);
         heard(&mut members, now + Duration::from_secs(11), &[still]);

@@ -1,11 +1,12 @@
 //! Gateways that share an engine as one: a purge at one of them reaches all, and each knows the others.
 //!
 //! Each gateway reads the fleet's log of purges with a heartbeat, applies what is new, and states what it has applied.
-//! What a reply means is pure ([`reading`]); what it does to the caches is done by whoever owns them ([`FleetWorld`]).
+//! What a reply means is pure ([`reading`]); what it does to the caches is done by their owner ([`FleetWorld`]).
 
 mod heartbeat;
 mod log;
 mod members;
+mod purge;
 mod reading;
 mod redis_log;
 mod statement;

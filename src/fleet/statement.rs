@@ -1,5 +1,5 @@
 //! What the gateways of a fleet tell each other: purges, and what each of them has applied. Sealed under the fleet's
-//! key, so that nobody else can state anything.
+//! key, so that no other program can state anything.
 
 use serde::{Deserialize, Serialize};
 

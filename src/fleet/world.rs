@@ -19,6 +19,6 @@ pub(crate) trait FleetWorld: Send + Sync {
     /// The tenants of the running configuration.
     fn tenants(&self) -> Vec<TenantName>;
 
-    /// A text that is the same on gateways whose tenants have the same keys. It is shown to nobody.
+    /// A text that is the same on gateways whose tenants have the same keys. It is never shown.
     fn keys(&self) -> Vec<u8>;
 }

@@ -92,7 +92,7 @@ impl ModelEngine {
         }
     }
 
-    /// Somebody without the fleet's key writes: a record, a statement, or an entry in another's place.
+    /// A program without the fleet's key writes: a record, a statement, or an entry in another's place.
     pub(super) fn forge(&self) {
         self.note_loss();
         let mut state = self.lock();

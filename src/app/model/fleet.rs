@@ -305,7 +305,7 @@ impl Simulation {
     async fn purge(self: Arc<Self>, place: usize, target: PurgeTarget) {
         let gateway = self.gateway(place);
         let versions: BTreeMap<usize, u64> = {
-            // What is fetched from now on is another version.
+            // Fetches from now on get another version.
             let mut truth = self.truth.lock().unwrap();
             calls_of(&target)
                 .into_iter()
@@ -353,7 +353,7 @@ impl Simulation {
     }
 
     /// Gateways that the one which purged could not know: their statements were lost with a part of the engine's memory,
-    /// before anybody had read them. They state anew, and apply the purge, with their next heartbeat.
+    /// before any gateway had read them. They state anew, and apply the purge, with their next heartbeat.
     fn unheard_of(&self, purging: &ModelGateway, began: Instant) -> Vec<String> {
         let is_recent = |at: Instant| began.duration_since(at) < Duration::from_secs(4);
         if !self.engine.lost_members().is_some_and(is_recent) {
@@ -421,7 +421,7 @@ impl Simulation {
         for _ in 0..ACTIONS {
             simulation.act().await;
         }
-        // What is on its way arrives.
+        // Delayed operations arrive.
         tokio::time::sleep(Duration::from_secs(3)).await;
         for place in 0..GATEWAYS {
             for call in 0..CALLS {

@@ -37,7 +37,7 @@ pub(crate) struct ClaimHolder(pub(crate) u128);
 /// Who has claimed a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ClaimState {
-    /// Nobody, as far as was asked.
+    /// No gateway, as far as was asked.
     Unclaimed,
     /// The one who asked, from now on.
     Won,

@@ -188,7 +188,7 @@ impl PurgeLedger {
         record
     }
 
-    /// The same for what the upstream removed, which nobody waits for.
+    /// The same for what the upstream removed, which no caller waits for.
     pub(crate) fn note_removed(&self, tenant: &TenantName, id: &CallId) {
         drop(self.raise(PurgeTarget::Call(tenant.clone(), *id)));
     }
@@ -231,7 +231,7 @@ impl PurgeLedger {
         state.everything = 0;
         state.tenants.clear();
         state.floors.clear();
-        // A record of another epoch: nobody will meet it.
+        // A record of another epoch is no longer read.
         for pending in state.pending.values_mut() {
             pending.announced = None;
         }

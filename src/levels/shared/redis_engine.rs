@@ -38,10 +38,9 @@ impl RedisEngine {
         self.settings.load_full()
     }
 
-    /// Uses other settings from the next connection on, which is made at once.
+    /// Uses other settings from the next connection on.
     pub(crate) fn set_settings(&self, settings: EngineSettings) {
         self.settings.store(Arc::new(settings));
-        self.link.store(None);
     }
 
     fn link(&self) -> Result<Arc<EngineLink>, EngineFailure> {
@@ -106,7 +105,7 @@ impl SharedEngine for RedisEngine {
                 2 => ClaimState::Held,
                 _ => ClaimState::Unclaimed,
             };
-            // What is under the other name alone must not keep the claim from being used.
+            // A failure to read the other name alone must not keep the claim from being used.
             Ok(EngineAnswer { found: found.or(other.unwrap_or(None)), claim })
         })
     }

@@ -159,7 +159,7 @@ impl TenantShared {
                 ClaimState::Won => {
                     return SharedResult { claim: won, has_waited, ..SharedResult::nothing(why) };
                 }
-                // What is there is of no use, so the call was not claimed.
+                // The entry is of no use, and kept the call from being claimed.
                 ClaimState::Unclaimed if claim == ClaimMode::IfMissing => claim = ClaimMode::Always,
                 ClaimState::Held if wish == ClaimWish::OrWait && clock::now() < until => {
                     has_waited = true;

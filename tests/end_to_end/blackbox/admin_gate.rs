@@ -331,6 +331,7 @@ fn the_configuration_is_shown_without_its_secrets() {
         [
             "name",
             "routes",
+            "shared",
             "token_sha256",
             "tokens",
             "upstream_key",

@@ -62,7 +62,7 @@ fn nothing_is_admitted_from_another_epoch_or_before_the_log_was_read() {
 fn the_newest_trimmed_record_of_a_tenant_is_its_floor() {
     let ledger = ledger(&[target(1), target(2), target(1)]);
     ledger.trim(2, [(TAG, 2)]);
-    assert!(!admits(&ledger, 7, 1) && admits(&ledger, 7, 2), "nobody knows what record 1 and 2 purged");
+    assert!(!admits(&ledger, 7, 1) && admits(&ledger, 7, 2), "what records 1 and 2 purged is not known");
     assert!(!admits(&ledger, 1, 2), "record 3 is still known");
     assert!(ledger.admits(&tenant("beta"), TenantTag([2; 16]), &call(1), at(0)));
     ledger.trim(3, [(TenantTag::ALL, 3)]);
