@@ -77,7 +77,7 @@ pub(crate) struct OwedPurge {
 /// What a file that was cleaned up to some position must still lose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum MissedPurges {
-    /// Nobody can tell what it missed.
+    /// What it missed is not known.
     Everything,
     Calls(Vec<CallId>),
 }
