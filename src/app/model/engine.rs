@@ -1,6 +1,7 @@
 //! An engine in memory, as the scripts have it, with faults.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -46,8 +47,8 @@ pub(super) struct ModelEngine {
     /// What a replica has that lags.
     replica: Mutex<EngineState>,
     fails_until: Mutex<Option<Instant>>,
-    /// When members may have been lost with something else.
-    lost_members: Mutex<Option<Instant>>,
+    /// Members may have been lost with something else.
+    has_lost_members: AtomicBool,
 }
 
 impl ModelEngine {
@@ -56,7 +57,7 @@ impl ModelEngine {
             state: Mutex::default(),
             replica: Mutex::default(),
             fails_until: Mutex::default(),
-            lost_members: Mutex::default(),
+            has_lost_members: AtomicBool::new(false),
         })
     }
 
@@ -123,12 +124,12 @@ impl ModelEngine {
     }
 
     fn note_loss(&self) {
-        *self.lost_members.lock().unwrap() = Some(clock::now());
+        self.has_lost_members.store(true, Ordering::Relaxed);
     }
 
-    /// When members were last lost with something else.
-    pub(super) fn lost_members(&self) -> Option<Instant> {
-        *self.lost_members.lock().unwrap()
+    /// Whether members may have been lost with something else.
+    pub(super) fn has_lost_members(&self) -> bool {
+        self.has_lost_members.load(Ordering::Relaxed)
     }
 
     /// Nothing is answered for a while.
