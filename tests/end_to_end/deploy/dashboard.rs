@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::deploy::project::{files, is_content, text, yaml};
 use crate::deploy::rules::{recorded, rules};
-use crate::support::{Disk, Upstream};
+use crate::support::{Disk, Engine, Upstream};
 
 const DASHBOARD: &str = "deploy/grafana/credira-gateway.json";
 
@@ -102,11 +102,14 @@ fn names(expression: &str) -> impl Iterator<Item = &str> {
 
 #[test]
 fn every_metric_in_rules_and_dashboard_is_in_a_real_scrape_or_recorded() {
+    let Some(engine) = Engine::start() else { return };
     let upstream = Upstream::contract();
-    // Levels and media have series where they are configured.
+    // Levels, the fleet and media have series where they are configured.
     let disk = Disk::new();
     let routes = "routes = [\"call\", \"recording\", \"transcription\"]";
-    let gateway = disk.config().tenant(0, routes).start(&upstream);
+    let config = disk.config().with("shared", &engine.section());
+    let gateway = config.tenant(0, routes).start(&upstream);
+    gateway.wait_for_fleet(1);
     // Series with an error code appear with the first refusal.
     assert_eq!(gateway.connect().get("/v1/calls/call_1", "unknown", &[]).read().status, 401);
     let scrape = gateway.admin("/metrics").text();
