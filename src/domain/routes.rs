@@ -229,9 +229,10 @@ impl RouteSpec {
             (QueryGrammar::None, Some(_)) => Err(Refusal::Query),
             (QueryGrammar::None, None) => {
                 let id = CallId::parse(segment.as_bytes()).map_err(|_| Refusal::CallIdFormat)?;
-                Ok(match MediaKind::ALL.into_iter().find(|kind| kind.route() == self.label) {
-                    Some(kind) => TargetResource::Media(kind, id),
-                    None => TargetResource::Call(id),
+                Ok(match self.label {
+                    RouteLabel::Recording => TargetResource::Media(MediaKind::Recording, id),
+                    RouteLabel::Transcription => TargetResource::Media(MediaKind::Transcription, id),
+                    _ => TargetResource::Call(id),
                 })
             }
             (QueryGrammar::InvoiceId, query) => {

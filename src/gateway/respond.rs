@@ -18,7 +18,7 @@ use crate::cache::{Conditions, Entry, Represented};
 use crate::clock::WallClock;
 use crate::config::RateLimitHeaders;
 use crate::domain::{
-    ByteSpan, CacheOutcome, CallId, ContentRange, HeaderText, MediaKind, Refusal, RouteAccess, RouteLabel,
+    ByteSpan, CacheOutcome, ContentRange, HeaderText, MediaKind, Refusal, RouteAccess, RouteLabel,
     put_decimal,
 };
 use crate::limits::Quota;
@@ -206,10 +206,8 @@ impl ResponseWriter {
             write_cache_status(outcome, &mut headers, &mut text);
         }
         write_limits(&mut answer.limits, refused, &mut headers, &mut text);
-        if let Some(links) =
-            record.call.filter(|_| status == StatusCode::OK).and_then(|id| links(record, &id))
-        {
-            headers.append(LINK, links);
+        if record.links != RouteAccess::NONE && status == StatusCode::OK {
+            headers.extend(links(record).map(|links| (LINK, links)));
         }
         let (body, stream) = self.body(body, status, &mut headers);
         if let Some(WaitRecord { applied, .. }) = record.wait {
@@ -318,10 +316,8 @@ impl ResponseWriter {
 }
 
 /// `Link` (RFC 8288) from a call to what belongs to it, as far as the tenant may ask for it.
-fn links(record: &Record, id: &CallId) -> Option<HeaderValue> {
-    if record.links == RouteAccess::NONE || record.route != RouteLabel::Call {
-        return None;
-    }
+fn links(record: &Record) -> Option<HeaderValue> {
+    let id = record.call.as_ref().filter(|_| record.route == RouteLabel::Call)?;
     let kinds = MediaKind::ALL.into_iter().filter(|kind| record.links.allows(kind.route()));
     let link = |kind: MediaKind| {
         format!(
@@ -405,11 +401,12 @@ fn write_limits(
             HeaderValue::try_from(items).ok()
         }
     };
-    headers.extend(
-        [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, value)]
-            .into_iter()
-            .filter_map(|(name, value)| value.map(|value| (name, value))),
-    );
+    if let Some(policy) = policy {
+        headers.insert(RATE_LIMIT_POLICY, policy);
+    }
+    if let Some(value) = value {
+        headers.insert(RATE_LIMIT, value);
+    }
 }
 
 /// One item of `RateLimit`.
