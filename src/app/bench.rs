@@ -143,8 +143,12 @@ impl AdmissionBench {
     }
 }
 
-/// Lookups of tenants by token.
-pub struct TokenLookups(InProcessGateway);
+/// Lookups of a tenant by its token.
+pub struct TokenLookups {
+    gateway: InProcessGateway,
+    /// That of a request with the tenant's token.
+    authorization: HeaderValue,
+}
 
 impl TokenLookups {
     /// Among `tenants` tenants.
@@ -158,16 +162,13 @@ impl TokenLookups {
             })
             .collect();
         let nothing = Arc::new(canned(|_| String::new()));
-        Self(InProcessGateway::new(&(configuration() + &others), nothing))
+        let gateway = InProcessGateway::new(&(configuration() + &others), nothing);
+        let authorization = HeaderValue::try_from(format!("Bearer {TOKEN}")).expect("printable characters");
+        Self { gateway, authorization }
     }
 
-    /// The `Authorization` of a request with the benches' token.
-    pub fn authorization() -> Option<HeaderValue> {
-        HeaderValue::try_from(format!("Bearer {TOKEN}")).ok()
-    }
-
-    /// Whether this `Authorization` belongs to a tenant.
-    pub fn know(&self, authorization: Option<&HeaderValue>) -> bool {
-        self.0.runtime.snapshot.directory.recognise(authorization).is_ok()
+    /// Whether the token belongs to a tenant.
+    pub fn are_known(&self) -> bool {
+        self.gateway.runtime.snapshot.directory.recognise(Some(&self.authorization)).is_ok()
     }
 }
