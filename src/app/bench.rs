@@ -147,7 +147,7 @@ impl AdmissionBench {
 pub struct TokenLookups {
     gateway: InProcessGateway,
     /// That of a request with the tenant's token.
-    authorization: HeaderValue,
+    authorization: Option<HeaderValue>,
 }
 
 impl TokenLookups {
@@ -163,12 +163,12 @@ impl TokenLookups {
             .collect();
         let nothing = Arc::new(canned(|_| String::new()));
         let gateway = InProcessGateway::new(&(configuration() + &others), nothing);
-        let authorization = HeaderValue::try_from(format!("Bearer {TOKEN}")).expect("printable characters");
+        let authorization = HeaderValue::try_from(format!("Bearer {TOKEN}")).ok();
         Self { gateway, authorization }
     }
 
     /// Whether the token belongs to a tenant.
     pub fn are_known(&self) -> bool {
-        self.gateway.runtime.snapshot.directory.recognise(Some(&self.authorization)).is_ok()
+        self.gateway.runtime.snapshot.directory.recognise(self.authorization.as_ref()).is_ok()
     }
 }
