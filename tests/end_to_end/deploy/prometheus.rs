@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::deploy::dashboard::{expressions, filled, queries, variables};
 use crate::deploy::project::path;
-use crate::support::{Disk, Gateway, Program, Says, TOKENS, Upstream, eventually, needed};
+use crate::support::{Disk, Engine, Gateway, Program, Says, TOKENS, Upstream, eventually, needed};
 
 /// Prometheus, scraping every fifth of a second.
 struct Prometheus {
@@ -142,13 +142,17 @@ fn the_dashboard_counts_gateways_and_nothing_else_that_prometheus_scrapes() {
     assert_eq!(memory, [sidecar.admin, central.admin].map(|address| address.to_string()).into());
 }
 
-/// Needs Prometheus and curl.
+/// Needs Prometheus, curl and redis-server.
 #[test]
 fn prometheus_evaluates_every_rule_and_has_data_for_every_panel() {
     let upstream = Upstream::contract();
     let disk = Disk::new();
-    let gateway =
-        disk.config().tenant(0, "routes = [\"call\", \"recording\", \"transcription\"]").start(&upstream);
+    let Some(engine) = Engine::start() else { return };
+    let gateway = disk
+        .config()
+        .with("shared", &engine.section())
+        .tenant(0, "routes = [\"call\", \"recording\", \"transcription\"]")
+        .start(&upstream);
     let Some(prometheus) = Prometheus::watching(&[("credira-gateway", None, gateway.admin)]) else { return };
 
     // Traffic of every kind, until it has been scraped.
