@@ -21,7 +21,7 @@ use super::route::{Area, NoRoute, Route, area, asks_for_refresh, route};
 use super::{openapi, page, purge, stats};
 use crate::clock;
 use crate::domain::{CallId, PurgeTarget, RequestId, TenantName};
-use crate::gateway::{HeldCall, HeldEntry, UnknownTenant, held};
+use crate::gateway::{HeldEntry, UnknownTenant, held};
 use crate::message::error_envelope;
 use crate::server::{Answering, Caller, Handler, Peer, RequestBody};
 
@@ -186,8 +186,8 @@ impl AdminHandler {
     async fn entry(&self, tenant: &TenantName, id: &CallId) -> Result<AdminResponse, Refused> {
         let snapshot = self.gateway.snapshots.load_full();
         let tenant = snapshot.directory.named(tenant).ok_or(Refused::NotFound(Absent::Tenant))?;
-        let HeldCall { memory, below, levels } = held(&snapshot, tenant, id).await;
-        let entry = memory.or(below).ok_or(Refused::NotFound(Absent::Entry))?;
+        let (entry, levels) = held(&snapshot, tenant, id).await.first();
+        let entry = entry.ok_or(Refused::NotFound(Absent::Entry))?;
         let entry = entry.describe(&snapshot.policy, clock::now());
         Ok(answer::json(StatusCode::OK, &WithLevels { described: entry, levels }))
     }

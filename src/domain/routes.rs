@@ -15,8 +15,7 @@ pub(crate) struct RouteSpec {
     path: Path,
     /// The methods that it answers, as `Allow` lists them.
     pub allow: &'static str,
-    /// The query that it takes.
-    pub query: QueryGrammar,
+    target: TargetKind,
 }
 
 /// The paths of a route.
@@ -28,13 +27,15 @@ enum Path {
     Of { prefix: &'static str, suffix: &'static str },
 }
 
-/// The query that a route takes.
+/// The kind of resource that a route's requests target, and so the query that they take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum QueryGrammar {
-    /// None: a query, even an empty one, would be another spelling of the same object.
-    None,
-    /// Exactly `invoice_id=` and an [`InvoiceId`], in raw bytes.
-    InvoiceId,
+enum TargetKind {
+    /// One call. There is no query: even an empty one would be another spelling of the same object.
+    Call,
+    /// A call's recording or transcription, likewise.
+    Media(MediaKind),
+    /// The list of an invoice's calls: the query is exactly `invoice_id=` and an [`InvoiceId`], in raw bytes.
+    Calls,
 }
 
 /// The resource that a request targets.
@@ -54,28 +55,28 @@ pub(crate) static ROUTES: [RouteSpec; 4] = [
         template: "/v1/calls/{id}",
         path: Path::Of { prefix: "/v1/calls/", suffix: "" },
         allow: "GET, HEAD",
-        query: QueryGrammar::None,
+        target: TargetKind::Call,
     },
     RouteSpec {
         label: RouteLabel::Calls,
         template: "/v1/calls",
         path: Path::Exact("/v1/calls"),
         allow: "GET, HEAD",
-        query: QueryGrammar::InvoiceId,
+        target: TargetKind::Calls,
     },
     RouteSpec {
         label: RouteLabel::Recording,
         template: "/v1/calls/{id}/recording",
         path: Path::Of { prefix: "/v1/calls/", suffix: "/recording" },
         allow: "GET, HEAD",
-        query: QueryGrammar::None,
+        target: TargetKind::Media(MediaKind::Recording),
     },
     RouteSpec {
         label: RouteLabel::Transcription,
         template: "/v1/calls/{id}/transcription",
         path: Path::Of { prefix: "/v1/calls/", suffix: "/transcription" },
         allow: "GET, HEAD",
-        query: QueryGrammar::None,
+        target: TargetKind::Media(MediaKind::Transcription),
     },
 ];
 
@@ -225,23 +226,21 @@ impl RouteSpec {
         if !matches!(*method, Method::GET | Method::HEAD) {
             return Err(Refusal::Method);
         }
-        match (self.query, target.query()) {
-            (QueryGrammar::None, Some(_)) => Err(Refusal::Query),
-            (QueryGrammar::None, None) => {
-                let id = CallId::parse(segment.as_bytes()).map_err(|_| Refusal::CallIdFormat)?;
-                Ok(match self.label {
-                    RouteLabel::Recording => TargetResource::Media(MediaKind::Recording, id),
-                    RouteLabel::Transcription => TargetResource::Media(MediaKind::Transcription, id),
-                    _ => TargetResource::Call(id),
-                })
-            }
-            (QueryGrammar::InvoiceId, query) => {
+        match (self.target, target.query()) {
+            (TargetKind::Call | TargetKind::Media(_), Some(_)) => Err(Refusal::Query),
+            (TargetKind::Call, None) => call_id(segment).map(TargetResource::Call),
+            (TargetKind::Media(kind), None) => call_id(segment).map(|id| TargetResource::Media(kind, id)),
+            (TargetKind::Calls, query) => {
                 let invoice = query.and_then(|query| query.strip_prefix("invoice_id="));
                 let invoice = invoice.and_then(|invoice| InvoiceId::parse(invoice.as_bytes()).ok());
                 invoice.map(TargetResource::Calls).ok_or(Refusal::ListQuery)
             }
         }
     }
+}
+
+fn call_id(segment: &str) -> Result<CallId, Refusal> {
+    CallId::parse(segment.as_bytes()).map_err(|_| Refusal::CallIdFormat)
 }
 
 /// The method as logs show it: a registered one, else `_OTHER`, as in OpenTelemetry's `http.request.method`.
@@ -359,6 +358,9 @@ mod tests {
                 Path::Of { prefix, suffix } => assert_eq!(route.template, format!("{prefix}{{id}}{suffix}")),
             }
             assert_eq!(route.label.template(), Some(route.template));
+            if let TargetKind::Media(kind) = route.target {
+                assert_eq!(kind.route(), route.label);
+            }
         }
         assert_eq!(RouteLabel::None.template(), None);
     }

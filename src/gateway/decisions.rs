@@ -7,7 +7,7 @@ use http::HeaderMap;
 use crate::cache::{Entry, Fallback, RequestDirectives, Reuse, StoreMode, judge_reuse};
 use crate::clock::Instant;
 use crate::config::{CacheControl, CacheSettings};
-use crate::domain::{CacheOutcome, Forward, StaleReason};
+use crate::domain::{CacheOutcome, Forward, Level, StaleReason};
 
 /// The decision on a lookup.
 pub(super) enum CacheDecision {
@@ -28,6 +28,16 @@ pub(super) struct CachedAnswer {
     pub(super) age: u64,
     /// Why it is served.
     pub(super) outcome: CacheOutcome,
+}
+
+impl CachedAnswer {
+    /// The same, from an entry that a level below memory had: a hit names the level.
+    pub(super) fn recalled_from(mut self, level: Level) -> Self {
+        if let CacheOutcome::Hit { ttl } = self.outcome {
+            self.outcome = CacheOutcome::Recalled { ttl, level };
+        }
+        self
+    }
 }
 
 /// A lookup that the cache can't answer.

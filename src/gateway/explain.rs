@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, Uri};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::below_memory::BelowMemory;
 use super::decisions::{CacheDecision, CachedAnswer, Miss, decide, directives, fall_back};
 use super::explained::Explained;
 use super::explained_media::{CallVerdict, ExplainedMedia, MediaEvaluation};
@@ -16,9 +17,11 @@ use super::recall::{HeldCall, HeldEntry, held};
 use super::refresh::UnknownTenant;
 use super::requested_wait::RequestedWait;
 use super::snapshot::Snapshot;
-use crate::cache::{Entry, Generation, StoreMode, WaitLimitReached};
+use crate::cache::{Entry, Generation, RequestDirectives, StoreMode, WaitLimitReached};
 use crate::clock::{self, Instant};
-use crate::domain::{CallId, MediaKind, Overload, Refusal, RouteLabel, TargetResource, TenantName, route};
+use crate::domain::{
+    CallId, Level, MediaKind, Overload, Refusal, RouteLabel, TargetResource, TenantName, route,
+};
 use crate::limits::Quota;
 use crate::message::Validators;
 use crate::tenant::Tenant;
@@ -56,21 +59,33 @@ impl Gateway {
     ) -> Result<Explanation, UnknownTenant> {
         let snapshot = self.snapshots.load_full();
         let tenant = snapshot.directory.named(tenant).ok_or(UnknownTenant)?;
-        let (below, levels) = match CallId::parse(segment.as_bytes()) {
-            Ok(id) => {
-                let HeldCall { below, levels, .. } = held(&snapshot, tenant, &id).await;
-                (below, levels)
-            }
-            Err(_) => (None, Vec::new()),
+        let held = match CallId::parse(segment.as_bytes()) {
+            Ok(id) => held(&snapshot, tenant, &id).await,
+            Err(_) => HeldCall::default(),
         };
         let (now, steps) = (clock::now(), Vec::new());
         let mut evaluation =
-            Evaluation { gateway: self, snapshot: &snapshot, tenant, headers, below, now, steps };
+            Evaluation { gateway: self, snapshot: &snapshot, tenant, headers, held: &held, now, steps };
         let (verdict, media) = evaluation.run(segment);
         let decisions = evaluation.steps;
         let (tenant, id) = (tenant.name().to_string(), segment.to_owned());
+        let (_, levels) = held.first();
         Ok(Explanation { tenant, id, verdict, decisions, media, levels })
     }
+}
+
+/// What is the same for all decisions of one lookup.
+struct ExplainedLookup {
+    id: CallId,
+    generation: Arc<Generation>,
+    directives: RequestDirectives,
+    below: BelowMemory,
+}
+
+/// Why a lookup isn't answered from an entry.
+enum Unserved {
+    Miss(Miss),
+    NotCached,
 }
 
 struct Evaluation<'a> {
@@ -78,8 +93,7 @@ struct Evaluation<'a> {
     snapshot: &'a Snapshot,
     tenant: &'a Tenant,
     headers: &'a HeaderMap,
-    /// What the levels hold where memory has nothing.
-    below: Option<Arc<Entry>>,
+    held: &'a HeldCall,
     now: Instant,
     steps: Vec<Step>,
 }
@@ -163,22 +177,65 @@ impl Evaluation<'_> {
 
     fn look_up(&mut self, id: &CallId) -> CallVerdict {
         self.report_watch(id);
-        let generation = self.tenant.cache().current();
-        let entry = self.below.clone().or_else(|| generation.entry(id));
+        let generation = Arc::clone(&self.tenant.cache().current());
+        let entry = generation.entry(id);
         self.report_entry(id, entry.as_ref());
         let directives = directives(self.headers, &self.snapshot.policy);
-        match decide(entry, &directives, &self.snapshot.policy, self.now) {
-            CacheDecision::Serve(answer) => CallVerdict::served(answer),
-            CacheDecision::Renew(answer) => {
-                self.report_renewal(id, &answer, &generation);
-                CallVerdict::served(answer)
-            }
-            CacheDecision::Fetch(miss) => match self.would_join_watch(id) {
+        let below = BelowMemory::for_lookup(self.tenant, &generation, id, &directives);
+        let lookup = ExplainedLookup { id: *id, generation, directives, below };
+        match self.decide(&lookup, entry, None) {
+            Ok(verdict) => verdict,
+            Err(Unserved::Miss(miss)) => match self.would_join_watch(id) {
                 true => CallVerdict::without_entry(Explained::wait()),
-                false => self.fetch(id, &miss, &generation),
+                false => self.fetch(&lookup, miss),
             },
-            CacheDecision::NotCached(_) => CallVerdict::refused(Refusal::NotCached),
+            // Even a client that accepts only what is cached waits for the levels below memory.
+            Err(Unserved::NotCached) if below == BelowMemory::First => self.recall_only(&lookup),
+            Err(Unserved::NotCached) => CallVerdict::refused(Refusal::NotCached),
         }
+    }
+
+    /// Decides on an entry of memory, or of a level below it.
+    fn decide(
+        &mut self,
+        lookup: &ExplainedLookup,
+        entry: Option<Arc<Entry>>,
+        level: Option<Level>,
+    ) -> Result<CallVerdict, Unserved> {
+        let found = |answer: CachedAnswer| match level {
+            Some(level) => CallVerdict::served(answer.recalled_from(level)),
+            None => CallVerdict::served(answer),
+        };
+        match decide(entry, &lookup.directives, &self.snapshot.policy, self.now) {
+            CacheDecision::Serve(answer) => Ok(found(answer)),
+            CacheDecision::Renew(answer) => {
+                self.report_renewal(&lookup.id, &answer, &lookup.generation);
+                Ok(found(answer))
+            }
+            CacheDecision::Fetch(miss) => Err(Unserved::Miss(miss)),
+            CacheDecision::NotCached(_) => Err(Unserved::NotCached),
+        }
+    }
+
+    /// Decides on the entry that a level below memory would give.
+    fn recall(
+        &mut self,
+        lookup: &ExplainedLookup,
+        (level, entry): (Level, &Arc<Entry>),
+    ) -> Result<CallVerdict, Unserved> {
+        let description = entry.describe(&self.snapshot.policy, self.now);
+        self.report("recall", level.label(), json!(description));
+        self.decide(lookup, Some(Arc::clone(entry)), Some(level))
+    }
+
+    /// A lookup that may be answered by the levels, but not by the upstream.
+    fn recall_only(&mut self, lookup: &ExplainedLookup) -> CallVerdict {
+        if let Some(refusal) = self.refused_to_wait(lookup.generation.is_fetching(&lookup.id)) {
+            return CallVerdict::refused(refusal);
+        }
+        let found = self.held.recalled(BelowMemory::Only).next();
+        let verdict = found.map(|found| self.recall(lookup, found));
+        verdict.and_then(Result::ok).unwrap_or_else(|| CallVerdict::refused(Refusal::NotCached))
     }
 
     /// The lookups that wait until the call is final, if there are any.
@@ -224,18 +281,24 @@ impl Evaluation<'_> {
         self.report(STEP, if refused.is_none() { "begins" } else { "gives way" }, Value::Null);
     }
 
-    fn fetch(&mut self, id: &CallId, miss: &Miss, generation: &Generation) -> CallVerdict {
-        let (waits, is_fetching) = (self.tenant.waits(), generation.is_fetching(id));
+    /// The refusal of a lookup for which there is no place to wait.
+    fn refused_to_wait(&mut self, is_fetching: bool) -> Option<Refusal> {
+        let waits = self.tenant.waits();
         let full = if self.snapshot.in_flight.is_full() {
-            Some(Overload::MaxInFlight)
+            Overload::MaxInFlight
         } else if waits.lookups.is_full() || (!is_fetching && waits.fetches.is_full()) {
-            Some(Overload::MaxWaiting)
+            Overload::MaxWaiting
         } else {
-            None
+            return None;
         };
-        if let Some(overload) = full {
-            let refusal = Refusal::Overloaded(overload);
-            self.report("waiting", "full", json!({ "limit": refusal.detail() }));
+        let refusal = Refusal::Overloaded(full);
+        self.report("waiting", "full", json!({ "limit": refusal.detail() }));
+        Some(refusal)
+    }
+
+    fn fetch(&mut self, lookup: &ExplainedLookup, mut miss: Miss) -> CallVerdict {
+        let is_fetching = lookup.generation.is_fetching(&lookup.id);
+        if let Some(refusal) = self.refused_to_wait(is_fetching) {
             return CallVerdict::refused(refusal);
         }
         let fwd = json!({ "fwd": miss.forward.token() });
@@ -244,6 +307,17 @@ impl Evaluation<'_> {
             return CallVerdict::without_entry(Explained::follow());
         }
         self.report("fetch", "none is in flight", fwd);
+        for found in self.held.recalled(lookup.below) {
+            match self.recall(lookup, found) {
+                Ok(verdict) => return verdict,
+                Err(Unserved::Miss(renewed)) => miss = renewed,
+                Err(Unserved::NotCached) => return CallVerdict::refused(Refusal::NotCached),
+            }
+        }
+        self.ask_upstream(&lookup.id, &miss)
+    }
+
+    fn ask_upstream(&mut self, id: &CallId, miss: &Miss) -> CallVerdict {
         // For a client that said `no-store`, the store is not even read.
         let entry = miss.entry().filter(|_| miss.store_mode == StoreMode::Store);
         let validators = entry.map(|entry| entry.validators()).unwrap_or_default();

@@ -64,9 +64,13 @@ impl Explained {
                 let seconds = ttl.unsigned_abs();
                 Self::of(Would::Stale, format!("stale for {seconds} s, which the request allows"))
             }
-            CacheOutcome::Recalled { .. }
-            | CacheOutcome::Forwarded { .. }
-            | CacheOutcome::Unstored { .. } => Self::of(Would::Fetch, "the upstream must be asked"),
+            CacheOutcome::Recalled { ttl, level } => {
+                let level = level.label();
+                Self::of(Would::Hit, format!("in the {level} level, fresh for another {ttl} s"))
+            }
+            CacheOutcome::Forwarded { .. } | CacheOutcome::Unstored { .. } => {
+                Self::of(Would::Fetch, "the upstream must be asked")
+            }
         }
     }
 

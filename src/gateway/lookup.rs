@@ -153,7 +153,7 @@ impl PendingLookup {
             BelowMemory::Only | BelowMemory::Skipped => BelowMemory::Skipped,
         };
         let (context, now) = (&self.context, clock::now());
-        let mut answer = match decide(Some(Arc::clone(entry)), &self.directives, &context.policy, now) {
+        let answer = match decide(Some(Arc::clone(entry)), &self.directives, &context.policy, now) {
             CacheDecision::Serve(answer) => answer,
             CacheDecision::Renew(answer) => {
                 let stored = Some(Arc::clone(entry));
@@ -174,10 +174,7 @@ impl PendingLookup {
                 return None;
             }
         };
-        if let CacheOutcome::Hit { ttl } = answer.outcome {
-            answer.outcome = CacheOutcome::Recalled { ttl, level };
-        }
-        Some(Ok(serve(answer, record)))
+        Some(Ok(serve(answer.recalled_from(level), record)))
     }
 }
 

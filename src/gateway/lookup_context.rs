@@ -43,16 +43,9 @@ impl LookupContext {
 }
 
 impl LookupContext {
-    /// Which levels below memory are asked for a client with these directives: none if it wants what is newer, and all
-    /// if memory has no call.
+    /// Which levels below memory are asked for a client with these directives.
     pub(super) fn below(&self, directives: &RequestDirectives) -> BelowMemory {
-        let wants_newer = directives.no_cache || directives.no_store || directives.max_age == Some(0);
-        let is_in_memory = || self.generation.entry(&self.id).is_some_and(|entry| !entry.is_negative());
-        match self.tenant.has_levels() && !wants_newer {
-            false => BelowMemory::Skipped,
-            true if is_in_memory() => BelowMemory::Newer,
-            true => BelowMemory::First,
-        }
+        BelowMemory::for_lookup(&self.tenant, &self.generation, &self.id, directives)
     }
 }
 

@@ -30,6 +30,6 @@ mod wait_drain;
 pub(crate) use body::AnswerBody;
 pub(crate) use fetch_task::FetchSpawner;
 pub(crate) use plane::Gateway;
-pub(crate) use recall::{HeldCall, HeldEntry, held};
+pub(crate) use recall::{HeldEntry, held};
 pub(crate) use refresh::UnknownTenant;
 pub(crate) use snapshot::Snapshot;

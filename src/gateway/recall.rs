@@ -215,32 +215,50 @@ pub(crate) struct HeldEntry {
 }
 
 /// A call as the levels hold it now.
+#[derive(Default)]
 pub(crate) struct HeldCall {
-    pub(crate) memory: Option<Arc<Entry>>,
-    /// Where memory has nothing of use.
-    pub(crate) below: Option<Arc<Entry>>,
-    pub(crate) levels: Vec<HeldEntry>,
+    memory: Option<Arc<Entry>>,
+    disk: Option<Arc<Entry>>,
+    shared: Option<Arc<Entry>>,
+    levels: Vec<HeldEntry>,
+}
+
+impl HeldCall {
+    /// The entries that a lookup would get from below memory, in its order.
+    pub(super) fn recalled(&self, below: BelowMemory) -> impl Iterator<Item = (Level, &Arc<Entry>)> {
+        let asks_disk = matches!(below, BelowMemory::First | BelowMemory::Only);
+        let disk = self.disk.as_ref().filter(|_| asks_disk);
+        let newer_than = disk.or(self.memory.as_ref()).map(|entry| entry.inputs.received_at());
+        let is_newer = move |entry: &&Arc<Entry>| {
+            newer_than.is_none_or(|than| entry.inputs.received_at().as_second() > than.as_second())
+        };
+        let shared = self.shared.as_ref().filter(|_| below != BelowMemory::Skipped).filter(is_newer);
+        let disk = disk.map(|entry| (Level::Disk, entry));
+        disk.into_iter().chain(shared.map(|entry| (Level::Shared, entry)))
+    }
+
+    /// What the first level that has something has.
+    pub(crate) fn first(self) -> (Option<Arc<Entry>>, Vec<HeldEntry>) {
+        (self.memory.or(self.disk).or(self.shared), self.levels)
+    }
 }
 
 /// Looks a call up in all levels, and changes and counts nothing.
 pub(crate) async fn held(snapshot: &Snapshot, tenant: &Tenant, id: &CallId) -> HeldCall {
     let policy = &snapshot.policy;
     let memory = tenant.cache().current().entry(id);
-    let mut levels = vec![HeldEntry::of("memory", memory.as_ref(), policy)];
-    let mut below = None;
+    let mut held =
+        HeldCall { levels: vec![HeldEntry::of("memory", memory.as_ref(), policy)], ..HeldCall::default() };
+    held.memory = memory;
     if let Some(disk) = tenant.disk() {
-        below = look_on_disk(disk, tenant, policy, id).await.ok();
-        levels.push(HeldEntry::of(Level::Disk.label(), below.as_ref(), policy));
+        held.disk = look_on_disk(disk, tenant, policy, id).await.ok();
+        held.levels.push(HeldEntry::of(Level::Disk.label(), held.disk.as_ref(), policy));
     }
     if let Some(shared) = tenant.shared() {
-        let found = look_at_fleet(shared, tenant, policy, id).await.ok();
-        levels.push(HeldEntry::of(Level::Shared.label(), found.as_ref(), policy));
-        below = below.or(found);
+        held.shared = look_at_fleet(shared, tenant, policy, id).await.ok();
+        held.levels.push(HeldEntry::of(Level::Shared.label(), held.shared.as_ref(), policy));
     }
-    let is_of_use =
-        |entry: &Arc<Entry>| !entry.is_negative() || entry.freshness(policy, clock::now()).is_fresh();
-    let below = below.filter(|_| !memory.as_ref().is_some_and(is_of_use));
-    HeldCall { memory, below, levels }
+    held
 }
 
 impl HeldEntry {

@@ -30,9 +30,14 @@ impl Disk {
 
     /// The same, with further lines of the section.
     pub(crate) fn config_with(&self, lines: &str) -> Config {
+        self.added_to(Config::default()).with("disk", lines)
+    }
+
+    /// A configuration with this level added.
+    pub(crate) fn added_to(&self, config: Config) -> Config {
         // A busy machine's disk is given time.
         let path = self.path().display().to_string();
-        Config::default().with("disk", &format!("path = \"{path}\"\ntimeout = \"10s\"\n{lines}"))
+        config.with("disk", &format!("path = \"{path}\"\ntimeout = \"10s\""))
     }
 
     /// Every byte of the level, and of its files' names.

@@ -1,13 +1,16 @@
 //! States of a gateway that a lookup may find, one for each verdict of `explain` and each cause.
 
 use super::{
-    Act, Client, Config, Gate, Gateway, Seen, TOKENS, Upstream, call, call_reply, eventually, reply,
+    Act, Client, Config, Disk, Gate, Gateway, Seen, TOKENS, Upstream, call, call_reply, eventually, reply,
+    warm,
 };
 
 /// A situation, and what a lookup of alpha's gets in it.
 pub(crate) struct Scene {
     pub name: &'static str,
     pub config: Config,
+    /// The reply to an earlier process, which left the call on disk.
+    pub left_on_disk: Option<fn(&Seen) -> Vec<Act>>,
     /// Sets it up.
     pub prepare: fn(&Gateway, &Upstream) -> Held,
     /// The call that is looked up.
@@ -25,12 +28,14 @@ pub(crate) struct Held {
     pub clients: Vec<Client>,
     /// Holds the upstream back.
     pub gate: Gate,
+    _disk: Option<Disk>,
 }
 
 /// A scene: a name, what a lookup gets, and what differs from a fresh gateway and a lookup of `call_1`.
 fn scene(name: &'static str, would: &'static str, detail: Option<&'static str>) -> Scene {
     let prepare = |_: &Gateway, _: &Upstream| Held::default();
-    Scene { name, config: Config::default(), prepare, id: "call_1", lines: &[], would, detail }
+    let config = Config::default();
+    Scene { name, config, left_on_disk: None, prepare, id: "call_1", lines: &[], would, detail }
 }
 
 impl Scene {
@@ -46,6 +51,10 @@ impl Scene {
         Self { prepare, ..self }
     }
 
+    fn on_disk(self, reply: fn(&Seen) -> Vec<Act>) -> Self {
+        Self { left_on_disk: Some(reply), ..self }
+    }
+
     fn of(self, id: &'static str) -> Self {
         Self { id, ..self }
     }
@@ -57,9 +66,18 @@ impl Scene {
     /// Starts the gateway and sets the scene.
     pub(crate) fn open(&self) -> (Gateway, Upstream, Held) {
         let upstream = Upstream::contract();
-        let gateway = self.config.clone().with("log", "access = \"all\"").start(&upstream);
+        let mut config = self.config.clone().with("log", "access = \"all\"");
+        let mut disk = None;
+        if let Some(reply) = self.left_on_disk {
+            let level = Disk::new();
+            config = level.added_to(config);
+            upstream.now(reply);
+            warm(&config, &upstream, &["call_1"]);
+            disk = Some(level);
+        }
+        let gateway = config.start(&upstream);
         let held = (self.prepare)(&gateway, &upstream);
-        (gateway, upstream, held)
+        (gateway, upstream, Held { _disk: disk, ..held })
     }
 
     /// The explanation's path.
@@ -111,13 +129,14 @@ fn waiting(gateway: &Gateway, upstream: &Upstream, tenant: usize, id: &str) -> H
     let mut client = gateway.connect();
     client.get(&format!("/v1/calls/{id}"), TOKENS[tenant], &[]);
     upstream.wait_for(before + 1);
-    Held { clients: vec![client], gate }
+    Held { clients: vec![client], gate, _disk: None }
 }
 
 /// Every scene.
 pub(crate) fn scenes() -> Vec<Scene> {
     let mut scenes = refused_before_the_cache();
     scenes.extend(answered_from_the_cache());
+    scenes.extend(found_on_disk());
     scenes.extend(held_back());
     scenes.extend(sent_upstream());
     scenes
@@ -199,6 +218,47 @@ fn answered_from_the_cache() -> Vec<Scene> {
         scene("the client takes only what is cached and new", "refuse", Some("only-if-cached"))
             .after(stored)
             .sending(&["Cache-Control: only-if-cached,no-cache"]),
+    ]
+}
+
+fn found_on_disk() -> Vec<Scene> {
+    let fresh = |seen: &Seen| call_reply(seen.id(), &["ETag: \"v1\""]);
+    let stale = |seen: &Seen| call_reply(seen.id(), &STALE);
+    let paused = |gateway: &Gateway, upstream: &Upstream| paused(gateway, upstream);
+    vec![
+        scene("the call is on disk", "hit", Some("disk")).on_disk(fresh),
+        scene("the call is on disk, the client takes only what is cached", "hit", Some("disk"))
+            .on_disk(fresh)
+            .sending(&["Cache-Control: only-if-cached"]),
+        scene("the call is on disk and the breaker is open", "hit", Some("disk"))
+            .with("upstream.breaker", SENSITIVE)
+            .on_disk(fresh)
+            .after(opened),
+        scene("the call is on disk and the budget is spent", "hit", Some("disk"))
+            .tenant("upstream_limit = { per_minute = 1, burst = 1 }")
+            .on_disk(fresh)
+            .after(|gateway, _| {
+                gateway.get("call_2");
+                Held::default()
+            }),
+        scene("the call is on disk, the client wants it renewed", "fetch", None)
+            .on_disk(fresh)
+            .sending(&["Cache-Control: no-cache"]),
+        scene("a stale entry is on disk", "fetch", None).with("cache", NO_EARLY_RENEWAL).on_disk(stale),
+        scene(
+            "a stale entry is on disk and is renewed while it is served",
+            "stale",
+            Some("stale-while-revalidate"),
+        )
+        .on_disk(stale),
+        scene("a stale entry is on disk, the upstream said 429", "stale", Some("stale-if-error"))
+            .with("cache", NO_EARLY_RENEWAL)
+            .on_disk(stale)
+            .after(paused),
+        scene("too many lookups wait for a call on disk to be read", "refuse", Some("max-waiting"))
+            .with("upstream", "max_waiting = 1")
+            .on_disk(fresh)
+            .after(|gateway, upstream| waiting(gateway, upstream, 0, "call_2")),
     ]
 }
 
@@ -317,7 +377,7 @@ fn sent_upstream() -> Vec<Scene> {
                 let waits = gate.clone();
                 upstream.now(move |_| vec![Act::Wait(waits.clone())]);
                 gateway.get("call_2");
-                Held { clients: vec![], gate }
+                Held { gate, ..Held::default() }
             }),
         scene("the call is being fetched", "follow", None)
             .after(|gateway, upstream| waiting(gateway, upstream, 0, "call_1")),
@@ -334,7 +394,7 @@ fn sent_upstream() -> Vec<Scene> {
                 let mut client = gateway.connect();
                 client.get("/v1/calls/call_1", TOKENS[0], &["Prefer: wait=20"]);
                 eventually("it is polled", || gateway.metric("watches{tenant=\"alpha\"}") == 1.0);
-                Held { clients: vec![client], gate: Gate::default() }
+                Held { clients: vec![client], ..Held::default() }
             })
             .sending(&["Prefer: wait=2"]),
     ]
