@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::statement::MemberStatement;
 use crate::clock::Instant;
-use crate::domain::Mark;
+use crate::domain::{Epoch, Mark};
 use crate::levels::FleetSeal;
 use crate::telemetry::VERSION;
 
@@ -156,19 +156,19 @@ impl Members {
         1 + self.present().filter(|(_, member, _)| !member.is_silent()).count()
     }
 
-    /// How far a purge has come; `None` is one that could not be announced. `own` is whether this gateway has applied
-    /// it.
+    /// How far a purge has come; `None` is one that was not applied even here, by the gateway `own`, because it could
+    /// not be announced. `in_force` is the epoch that this gateway is in.
     pub(super) fn reach(
         &self,
         purge: Option<Mark>,
         own: &str,
-        has_applied: bool,
+        in_force: Epoch,
         chain: impl Fn(u64) -> Option<[u8; 8]>,
     ) -> PurgeReach {
         let mut reach = PurgeReach { told: 1, ..PurgeReach::default() };
-        match has_applied {
-            true => reach.done += 1,
-            false => reach.missing.push(own.to_owned()),
+        match purge {
+            Some(_) => reach.done += 1,
+            None => reach.missing.push(own.to_owned()),
         }
         for (name, member, statement) in self.present() {
             if member.is_silent() {
@@ -176,7 +176,7 @@ impl Members {
                 continue;
             }
             reach.told += 1;
-            match purge.is_some_and(|purge| statement.has_applied(purge, &chain)) {
+            match purge.is_some_and(|purge| statement.has_applied(purge, in_force, &chain)) {
                 true => reach.done += 1,
                 false => reach.missing.push(name.clone()),
             }
@@ -215,7 +215,6 @@ mod tests {
     use super::*;
     use crate::clock;
     use crate::config::LevelKey;
-    use crate::domain::Epoch;
     use crate::fleet::statement::AppliedRecord;
 
     fn seal(key: &str) -> FleetSeal {
@@ -240,7 +239,7 @@ mod tests {
     }
 
     fn reach(members: &Members, record: u64) -> PurgeReach {
-        members.reach(Some(mark(record)), "a", true, |record| Some([record as u8; 8]))
+        members.reach(Some(mark(record)), "a", mark(record).epoch, |record| Some([record as u8; 8]))
     }
 
     /// Heartbeats every half second, with these statements of B.

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::heartbeat::Fleet;
 use super::members::PurgeReach;
 use crate::clock;
-use crate::domain::Mark;
+use crate::domain::{Epoch, Mark};
 
 /// How long a purge waits for the others.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -49,6 +49,8 @@ impl Fleet {
     /// A purge that is announced was applied here, since its record was read.
     fn reach(&self, purge: Option<Mark>) -> PurgeReach {
         let ledger = self.level.ledger();
-        self.lock().members.reach(purge, &self.name, purge.is_some(), |record| ledger.chain(record))
+        // Before it has joined any, it has announced nothing.
+        let in_force = ledger.position().map_or(Epoch { number: 0, random: 0 }, |position| position.epoch);
+        self.lock().members.reach(purge, &self.name, in_force, |record| ledger.chain(record))
     }
 }

@@ -56,15 +56,22 @@ impl MemberStatement {
         serde_json::from_slice(&seal.open(name.as_bytes(), sealed)?).ok()
     }
 
-    /// Whether the gateway has applied a purge. One that is in a later epoch has emptied everything. `chain` is what
-    /// this gateway has read at a position: a log that went back and on has other records with the same numbers.
-    pub(super) fn has_applied(&self, purge: Mark, chain: impl Fn(u64) -> Option<[u8; 8]>) -> bool {
+    /// Whether the gateway has applied a purge. One that is in a later epoch has emptied everything; later is only the
+    /// epoch that is now `in_force`, since the first gateway to find an engine empty begins with a number that another
+    /// one may be beyond. `chain` is what this gateway has read at a position: a log that went back and on has other
+    /// records with the same numbers.
+    pub(super) fn has_applied(
+        &self,
+        purge: Mark,
+        in_force: Epoch,
+        chain: impl Fn(u64) -> Option<[u8; 8]>,
+    ) -> bool {
         let Some(applied) = self.applied else { return false };
-        if applied.epoch > purge.epoch.number {
+        let epoch = Epoch { number: applied.epoch, random: applied.random };
+        if epoch == in_force && epoch.number > purge.epoch.number {
             return true;
         }
-        let is_same_epoch = applied.epoch == purge.epoch.number && applied.random == purge.epoch.random;
-        is_same_epoch
+        epoch == purge.epoch
             && applied.record >= purge.record
             && applied.chain.is_some()
             && applied.chain == chain(applied.record)
@@ -148,13 +155,23 @@ mod tests {
             (purge(1, 90), true),
             (purge(3, 1), false),
         ] {
-            assert_eq!(applied.has_applied(mark, |record| Some([record as u8; 8])), is_applied, "{mark:?}");
+            let has_applied = applied.has_applied(mark, EPOCH, |record| Some([record as u8; 8]));
+            assert_eq!(has_applied, is_applied, "{mark:?}");
         }
-        assert!(!applied.has_applied(purge(2, 9), |_| Some([1; 8])), "another history");
-        assert!(!applied.has_applied(purge(2, 9), |_| None), "one that was not read here yet");
+        assert!(!applied.has_applied(purge(2, 9), EPOCH, |_| Some([1; 8])), "another history");
+        assert!(!applied.has_applied(purge(2, 9), EPOCH, |_| None), "one that was not read here yet");
         let forked = Mark { epoch: Epoch { number: 2, random: 8 }, record: 1 };
-        assert!(!applied.has_applied(forked, |_| Some([9; 8])));
-        assert!(!MemberStatement { applied: None, ..applied }.has_applied(purge(2, 9), |_| Some([9; 8])));
+        assert!(!applied.has_applied(forked, EPOCH, |_| Some([9; 8])));
+        let newcomer = MemberStatement { applied: None, ..applied };
+        assert!(!newcomer.has_applied(purge(2, 9), EPOCH, |_| Some([9; 8])));
+    }
+
+    /// An emptied engine, in which a newcomer has begun epoch 1 while this gateway is still in its own.
+    #[test]
+    fn an_epoch_that_is_no_longer_in_force_is_not_later_whatever_its_number() {
+        let purge = Mark { epoch: Epoch { number: 1, random: 5 }, record: 1 };
+        assert!(!statement(9).has_applied(purge, purge.epoch, |_| Some([9; 8])));
+        assert!(!statement(9).has_applied(purge, Epoch { number: 3, random: 6 }, |_| Some([9; 8])));
     }
 
     #[test]

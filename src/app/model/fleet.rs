@@ -230,7 +230,7 @@ impl Simulation {
         let Some(position) = gateway.fleet.level().ledger().position() else { return 0 };
         let name = gateway.fleet.members()[0].name.clone();
         let has_heard = |record: Mark| {
-            position.epoch.number > record.epoch.number
+            self.engine.began_after(position.epoch, record.epoch)
                 || (position.epoch == record.epoch && position.record >= record.record)
         };
         let purges = self.purges.lock().unwrap();
