@@ -10,6 +10,7 @@
 #![expect(clippy::disallowed_methods, reason = "what a simulation leaves behind ends with its runtime")]
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -64,6 +65,8 @@ struct ModelMemory {
 struct ModelCaches {
     memory: Mutex<ModelMemory>,
     disk: Arc<Mutex<ModelDisk>>,
+    /// The process is gone, and the lock on its disk with it. Its last lookups no longer read or write there.
+    has_ended: AtomicBool,
 }
 
 struct ModelGateway {
@@ -177,7 +180,11 @@ impl ModelGateway {
             &Arc::new(TenantMetrics::new(name.clone())),
         );
         disk.lock().unwrap().is_open = false;
-        let caches = Arc::new(ModelCaches { memory: Mutex::default(), disk: Arc::clone(disk) });
+        let caches = Arc::new(ModelCaches {
+            memory: Mutex::default(),
+            disk: Arc::clone(disk),
+            has_ended: AtomicBool::new(false),
+        });
         fleet.set_world(Arc::clone(&caches) as _);
         let heartbeat = tokio::spawn(Arc::clone(&fleet).run());
         Arc::new(Self { fleet, shared, caches, heartbeat })
@@ -186,7 +193,7 @@ impl ModelGateway {
     /// What the disk has, once it is cleaned.
     fn recall_from_disk(&self, call: usize) -> Option<u64> {
         let ledger = self.fleet.level().ledger();
-        if !ledger.is_caught_up() {
+        if !ledger.is_caught_up() || self.caches.has_ended.load(Relaxed) {
             return None;
         }
         let mut disk = self.caches.disk.lock().unwrap();
@@ -295,7 +302,7 @@ impl Simulation {
             gateway.shared.store(&id(call), 0, stamp, now + 3600, &version.to_be_bytes(), asked.claim);
             let mut disk = gateway.caches.disk.lock().unwrap();
             // A write that was queued before a purge is dropped by the disk's own fence.
-            if is_stored && disk.is_open {
+            if is_stored && disk.is_open && !gateway.caches.has_ended.load(Relaxed) {
                 disk.entries.insert(call, version);
             }
         }
@@ -384,8 +391,7 @@ impl Simulation {
             }
             old.fleet.leave().await;
         }
-        // What the old process still writes to disk is lost with it.
-        old.caches.disk.lock().unwrap().is_open = false;
+        old.caches.has_ended.store(true, Relaxed);
         let next = ModelGateway::start(&self.engine, &self.disks[place]);
         self.gateways.lock().unwrap()[place] = next;
     }
