@@ -26,8 +26,8 @@ struct EngineState {
     floors: BTreeMap<TenantTag, u64>,
     generations: HashMap<TenantTag, [u8; 16]>,
     members: BTreeMap<String, Vec<u8>>,
-    entries: HashMap<[u8; 32], Vec<u8>>,
-    claims: HashMap<[u8; 32], u128>,
+    entries: BTreeMap<[u8; 32], Vec<u8>>,
+    claims: BTreeMap<[u8; 32], u128>,
 }
 
 #[derive(Clone)]
@@ -49,8 +49,6 @@ pub(super) struct ModelEngine {
     fails_until: Mutex<Option<Instant>>,
     /// Members may have been lost with something else.
     has_lost_members: AtomicBool,
-    /// Every epoch, in the order in which they began.
-    epochs: Mutex<Vec<Epoch>>,
 }
 
 impl ModelEngine {
@@ -60,7 +58,6 @@ impl ModelEngine {
             replica: Mutex::default(),
             fails_until: Mutex::default(),
             has_lost_members: AtomicBool::new(false),
-            epochs: Mutex::default(),
         })
     }
 
@@ -133,13 +130,6 @@ impl ModelEngine {
     /// Whether members may have been lost with something else.
     pub(super) fn has_lost_members(&self) -> bool {
         self.has_lost_members.load(Ordering::Relaxed)
-    }
-
-    /// Whether an epoch began after another one. Their numbers don't say so: after a loss, a newcomer begins anew.
-    pub(super) fn began_after(&self, epoch: Epoch, other: Epoch) -> bool {
-        let epochs = self.epochs.lock().unwrap();
-        let place = |epoch: Epoch| epochs.iter().position(|begun| *begun == epoch);
-        place(epoch) > place(other)
     }
 
     /// Nothing is answered for a while.
@@ -320,7 +310,6 @@ impl FleetLog for ModelEngine {
             state.log.clear();
             state.floors.clear();
             state.generations = HashMap::from([(TenantTag::ALL, generation)]);
-            self.epochs.lock().unwrap().push(epoch);
             let version = u64::from(fastrand::u32(..));
             state.head =
                 Some(Head { epoch, last: 0, trimmed: 0, floors: 0, generations: 1, version, chain: [0; 8] });

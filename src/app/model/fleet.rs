@@ -6,10 +6,14 @@
 //!
 //! One rule: after a purge was answered as applied everywhere, no lookup that starts later gets what was fetched before it
 //! began, unless the answer named its gateway as silent, and that gateway has not heard of the purge since.
+//!
+//! What breaks it, in about one of 50,000 random sequences: an engine that is set back by purges which only gateways knew that
+//! ended in the same moment, so that the log goes on with other records of the same numbers, which the marks of what was
+//! fetched before don't tell apart.
 
 #![expect(clippy::disallowed_methods, reason = "what a simulation leaves behind ends with its runtime")]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -47,7 +51,7 @@ enum Design {
 /// What outlives a process.
 #[derive(Default)]
 struct ModelDisk {
-    entries: HashMap<usize, u64>,
+    entries: BTreeMap<usize, u64>,
     position: Option<Mark>,
     /// Whether this process has cleaned it.
     is_open: bool,
@@ -55,9 +59,9 @@ struct ModelDisk {
 
 #[derive(Default)]
 struct ModelMemory {
-    entries: HashMap<usize, u64>,
+    entries: BTreeMap<usize, u64>,
     /// The fetch that may store, by call.
-    flights: HashMap<usize, u64>,
+    flights: BTreeMap<usize, u64>,
     next_flight: u64,
 }
 
@@ -83,6 +87,8 @@ struct AnsweredPurge {
     call: usize,
     silent: Vec<String>,
     record: Mark,
+    /// The digest of the log up to that record, as the gateway that purged has read it.
+    chain: Option<[u8; 8]>,
 }
 
 struct Simulation {
@@ -234,15 +240,18 @@ impl Simulation {
 
     /// The oldest version of a call that a lookup which starts now may get.
     fn bound(&self, gateway: &ModelGateway, call: usize) -> u64 {
-        let Some(position) = gateway.fleet.level().ledger().position() else { return 0 };
+        let ledger = gateway.fleet.level().ledger();
+        // Until a heartbeat has succeeded, it is no gateway of the fleet.
+        let Some(position) = ledger.position() else { return 0 };
         let name = gateway.fleet.members()[0].name.clone();
-        let has_heard = |record: Mark| {
-            self.engine.began_after(position.epoch, record.epoch)
-                || (position.epoch == record.epoch && position.record >= record.record)
+        let has_heard = |purge: &AnsweredPurge| {
+            let record = purge.record;
+            let is_same_log = purge.chain.is_some() && ledger.chain(record.record) == purge.chain;
+            position.epoch == record.epoch && position.record >= record.record && is_same_log
         };
         let purges = self.purges.lock().unwrap();
         let concern = purges.iter().filter(|purge| purge.call == call);
-        let binding = concern.filter(|purge| !purge.silent.contains(&name) || has_heard(purge.record));
+        let binding = concern.filter(|purge| !purge.silent.contains(&name) || has_heard(purge));
         binding.map(|purge| purge.version).max().unwrap_or(0)
     }
 
@@ -330,14 +339,14 @@ impl Simulation {
                 .shared
                 .mark()
                 .unwrap_or(Mark { epoch: crate::domain::Epoch { number: 0, random: 0 }, record: 0 });
-            return self.answered(versions, Vec::new(), record);
+            return self.answered(&gateway, versions, Vec::new(), record);
         }
         let announced = gateway.fleet.level().ledger().raise(target.clone());
         yields().await;
         gateway.caches.purge(&target);
         if self.design == Design::AnnouncedOnly {
             if let Ok(record) = announced.await {
-                self.answered(versions, Vec::new(), record);
+                self.answered(&gateway, versions, Vec::new(), record);
             }
             return;
         }
@@ -353,7 +362,7 @@ impl Simulation {
         if is_everywhere && let Some(Ok(record)) = announced.now_or_never() {
             let mut silent = reach.silent;
             silent.append(&mut self.unheard_of(&gateway));
-            self.answered(versions, silent, record);
+            self.answered(&gateway, versions, silent, record);
         }
         relaying.abort();
     }
@@ -371,10 +380,17 @@ impl Simulation {
         names.filter(|name| !known.contains(name)).collect()
     }
 
-    fn answered(&self, versions: BTreeMap<usize, u64>, silent: Vec<String>, record: Mark) {
+    fn answered(
+        &self,
+        purging: &ModelGateway,
+        versions: BTreeMap<usize, u64>,
+        silent: Vec<String>,
+        record: Mark,
+    ) {
+        let chain = purging.fleet.level().ledger().chain(record.record);
         let mut purges = self.purges.lock().unwrap();
         for (call, version) in versions {
-            purges.push(AnsweredPurge { version, call, silent: silent.clone(), record });
+            purges.push(AnsweredPurge { version, call, silent: silent.clone(), record, chain });
         }
     }
 

@@ -198,13 +198,14 @@ impl PurgeLedger {
         self.owed.notified().await;
     }
 
-    /// The purges that the fleet has not heard of, at most `most`.
+    /// The purges that the fleet has not heard of, the oldest first, at most `most`.
     pub(crate) fn owed(&self, most: usize) -> Vec<OwedPurge> {
         let state = self.lock();
         let owed = state.pending.iter().filter(|(_, pending)| pending.announced.is_none());
-        owed.take(most)
-            .map(|(target, pending)| OwedPurge { target: target.clone(), ticket: pending.ticket })
-            .collect()
+        let mut owed: Vec<_> = owed.map(|(target, pending)| (pending.ticket, target)).collect();
+        owed.sort_unstable_by_key(|(ticket, _)| *ticket);
+        let owed = owed.into_iter().take(most);
+        owed.map(|(ticket, target)| OwedPurge { target: target.clone(), ticket }).collect()
     }
 
     pub(crate) fn count_owed(&self) -> usize {
