@@ -223,8 +223,8 @@ pub(super) struct CheckArgs {
     /// Pass over secrets and certificates that are missing: for pipelines, which have none.
     #[arg(long)]
     pub(crate) without_secrets: bool,
-    /// Also connect to the upstream, verify its certificate, and try each tenant's keys with a request for a
-    /// call that does not exist.
+    /// Also connect to the upstream, verify its certificate, try each tenant's keys with a request for a call that
+    /// does not exist, and use the levels on disk and in the engine as a gateway does, without disturbing one.
     #[arg(long, conflicts_with_all = ["without_secrets", "print"])]
     pub(crate) probe: bool,
 }
