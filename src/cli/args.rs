@@ -60,7 +60,8 @@ pub(super) enum Command {
     ///
     /// Starts the stand-in upstream and a gateway in front of it on loopback, prints commands to try,
     /// and runs until Ctrl-C.
-    #[command(after_help = "Examples:\n  credira-gateway demo\n  credira-gateway demo --load")]
+    #[command(after_help = "Examples:\n  credira-gateway demo\n  credira-gateway demo --load\n  \
+                            credira-gateway demo --fleet")]
     Demo(DemoArgs),
     /// Validate a configuration without serving.
     ///
@@ -209,6 +210,9 @@ pub(super) struct DemoArgs {
     /// Keep calls in this directory, which a demo before this one may have left. Default: a new one for temporary files.
     #[arg(long, value_name = "DIR")]
     pub(crate) keep: Option<PathBuf>,
+    /// Run two gateways that share a Valkey or Redis, if one is installed: its server must be on the PATH.
+    #[arg(long, conflicts_with_all = ["load", "keep"])]
+    pub(crate) fleet: bool,
     #[command(flatten)]
     pub(crate) verbosity: VerbosityArgs,
 }

@@ -17,6 +17,7 @@ mod drain;
 mod engine_kinds;
 mod explain;
 mod fleet;
+mod fleet_demo;
 mod http2;
 mod limits;
 mod listeners;
