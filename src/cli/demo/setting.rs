@@ -32,7 +32,7 @@ pub(super) enum DemoPorts {
 }
 
 impl DemoPorts {
-    /// What is tried, in this order.
+    /// Tried in this order.
     pub(super) const TRIES: [Self; 2] = [Self::Usual, Self::Any];
 
     /// 0 takes any.

@@ -11,7 +11,7 @@ use rustix::fs::{Access, access, statvfs};
 use super::directory::LevelDirectory;
 use super::failure::FileFailure;
 
-/// What was found.
+/// The state of the directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DirectoryState {
     /// It is there, and was written to.

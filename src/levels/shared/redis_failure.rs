@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_within_scripts_are_told_apart_by_their_texts() {
+    fn errors_within_scripts_differ_by_their_texts() {
         let in_script = "Error running script (call to f_0): @user_script:28: @user_script: 28: ";
         for (text, expected) in [
             ("The user executing the script can't run this command or subcommand", EngineFailure::Forbidden),
