@@ -20,6 +20,8 @@ mod open_files;
 mod panics;
 mod privacy;
 mod probe;
+mod probe_levels;
+mod probed;
 mod reload;
 mod run;
 mod service_manager;
@@ -30,7 +32,8 @@ mod sweep;
 mod waiting;
 
 pub(crate) use privacy::forbid_dumps;
-pub(crate) use probe::{Probed, probe};
+pub(crate) use probe::probe;
+pub(crate) use probed::Probed;
 pub(crate) use run::App;
 pub(crate) use signals::Signals;
 pub(crate) use source::ConfigSource;

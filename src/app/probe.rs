@@ -1,22 +1,24 @@
-//! `check --probe`: whether the upstream of a configuration can be reached and accepts its keys. Serves nothing.
+//! `check --probe`: whether the upstream of a configuration can be reached and accepts its keys, and whether the levels can
+//! be used. Serves nothing.
 
 use http::StatusCode;
 use serde::Deserialize;
 
+use super::probe_levels::probe_levels;
+use super::probed::Probed;
 use crate::config::{Settings, TenantSettings};
 use crate::domain::CallId;
 use crate::upstream::{Probe, ProbeAnswer};
 
-/// The result of one probe.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Probed {
-    Passed(String),
-    Failed(String),
+/// Probes the upstream, each tenant's keys, and the levels, and passes every result to `report` as it arrives.
+pub(crate) async fn probe(settings: &Settings, mut report: impl FnMut(Probed)) -> Result<(), rustls::Error> {
+    probe_upstream(settings, &mut report).await?;
+    probe_levels(settings, &mut report).await;
+    Ok(())
 }
 
-/// Probes the upstream and then each tenant's keys, and passes every result to `report` as it arrives. Stops after
-/// the first one if the upstream is unreachable.
-pub(crate) async fn probe(settings: &Settings, mut report: impl FnMut(Probed)) -> Result<(), rustls::Error> {
+/// Tries no key if the upstream is unreachable.
+async fn probe_upstream(settings: &Settings, report: &mut impl FnMut(Probed)) -> Result<(), rustls::Error> {
     let probe = Probe::new(&settings.upstream)?;
     let base_url = &settings.upstream.base_url;
     match probe.reach().await {

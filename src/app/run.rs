@@ -144,6 +144,11 @@ impl App {
         &self.admin
     }
 
+    /// The gateways of its fleet that it has heard of, itself included.
+    pub(crate) fn fleet_size(&self) -> usize {
+        self.gateway.fleet.as_ref().map_or(1, |fleet| fleet.members().len())
+    }
+
     /// Serves until a signal to end, then finishes requests in progress. A second signal ends that at once.
     pub(crate) async fn run(self, signals: &mut Signals) {
         let signal = loop {

@@ -60,7 +60,8 @@ pub(super) enum Command {
     ///
     /// Starts the stand-in upstream and a gateway in front of it on loopback, prints commands to try,
     /// and runs until Ctrl-C.
-    #[command(after_help = "Examples:\n  credira-gateway demo\n  credira-gateway demo --load")]
+    #[command(after_help = "Examples:\n  credira-gateway demo\n  credira-gateway demo --load\n  \
+                            credira-gateway demo --fleet")]
     Demo(DemoArgs),
     /// Validate a configuration without serving.
     ///
@@ -209,6 +210,9 @@ pub(super) struct DemoArgs {
     /// Keep calls in this directory, which a demo before this one may have left. Default: a new one for temporary files.
     #[arg(long, value_name = "DIR")]
     pub(crate) keep: Option<PathBuf>,
+    /// Run two gateways that share a Valkey or Redis, if one is installed: its server must be on the PATH.
+    #[arg(long, conflicts_with_all = ["load", "keep"])]
+    pub(crate) fleet: bool,
     #[command(flatten)]
     pub(crate) verbosity: VerbosityArgs,
 }
@@ -223,8 +227,8 @@ pub(super) struct CheckArgs {
     /// Pass over secrets and certificates that are missing: for pipelines, which have none.
     #[arg(long)]
     pub(crate) without_secrets: bool,
-    /// Also connect to the upstream, verify its certificate, and try each tenant's keys with a request for a
-    /// call that does not exist.
+    /// Also connect to the upstream, verify its certificate, try each tenant's keys with a request for a call that
+    /// does not exist, and use the levels on disk and in the engine as a gateway does, without disturbing one.
     #[arg(long, conflicts_with_all = ["without_secrets", "print"])]
     pub(crate) probe: bool,
 }

@@ -57,6 +57,7 @@ fn run_probes(settings: &Settings) -> Result<(), Exit> {
     let probing = runtime.block_on(probe(settings, |probed| {
         let line = match probed {
             Probed::Passed(line) => format!("ok      {line}\n"),
+            Probed::Risky(line) => format!("risk    {line}\n"),
             Probed::Failed(line) => {
                 failed += 1;
                 format!("failed  {line}\n")

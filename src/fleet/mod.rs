@@ -6,6 +6,7 @@
 mod heartbeat;
 mod log;
 mod members;
+mod probe;
 mod purge;
 mod reading;
 mod redis_log;
@@ -16,5 +17,6 @@ pub(crate) use heartbeat::Fleet;
 #[cfg(test)]
 pub(crate) use log::{BeatReply, BeatRequest, FleetLog, LogRecord, LogView, SealedPurge};
 pub(crate) use members::{PurgeReach, ShownMember};
+pub(crate) use probe::probe_log;
 pub(crate) use redis_log::RedisLog;
 pub(crate) use world::{FleetWorld, WorldFuture};

@@ -35,11 +35,29 @@ type BeatFields = (
 pub(crate) struct RedisLog {
     engine: Arc<RedisEngine>,
     link: ArcSwapOption<EngineLink>,
+    /// What all its keys have in common, so that they are in one slot of a cluster.
+    slot: String,
 }
 
 impl RedisLog {
     pub(crate) fn new(engine: Arc<RedisEngine>) -> Self {
-        Self { engine, link: ArcSwapOption::empty() }
+        Self::in_slot(engine, "fleet".into())
+    }
+
+    /// A log that no gateway reads.
+    pub(super) fn apart(engine: Arc<RedisEngine>) -> Self {
+        Self::in_slot(engine, format!("probe-{:016x}", fastrand::u64(..)))
+    }
+
+    fn in_slot(engine: Arc<RedisEngine>, slot: String) -> Self {
+        Self { engine, link: ArcSwapOption::empty(), slot }
+    }
+
+    /// Erases a log that no gateway reads.
+    pub(super) async fn erase(&self) -> Result<(), EngineFailure> {
+        let mut command = redis::cmd("DEL");
+        command.arg(self.log_keys().as_slice()).arg(self.key("members"));
+        self.link().await?.query::<u64>(&command).await.map(drop)
     }
 
     async fn link(&self) -> Result<Arc<EngineLink>, EngineFailure> {
@@ -53,7 +71,7 @@ impl RedisLog {
 
     /// One of the fleet's own keys: all in one slot of a cluster.
     fn key(&self, what: &str) -> String {
-        format!("{}:{{fleet}}:{what}", self.engine.settings().prefix)
+        format!("{}:{{{}}}:{what}", self.engine.settings().prefix, self.slot)
     }
 
     fn log_keys(&self) -> [String; 4] {

@@ -9,7 +9,9 @@ mod seal;
 mod shared;
 
 pub(crate) use account::LevelAccount;
-pub(crate) use disk::{DiskLevel, Erasure, FileFailure, RecallResult, TenantDisk};
+pub(crate) use disk::{
+    DirectoryState, DiskLevel, Erasure, FileFailure, RecallResult, TenantDisk, probe_directory,
+};
 #[cfg(test)]
 pub(crate) use disk::{DiskThread, RaisedPurge};
 #[cfg(feature = "fuzz")]
@@ -18,8 +20,8 @@ pub(crate) use seal::SealRing;
 pub(crate) use seal::SealedName;
 pub(crate) use seal::{EntryStamp, FleetSeal, OpenedEntry, TenantTag};
 pub(crate) use shared::{
-    CallClaim, ClaimWish, EngineFailure, EngineFuture, EngineLink, RedisEngine, SharedLevel, SharedResult,
-    TenantShared, script,
+    CallClaim, ClaimWish, EngineFailure, EngineFuture, EngineGreeting, EngineLink, EngineMemory, EngineProbe,
+    RedisEngine, SharedLevel, SharedResult, TenantShared, script,
 };
 #[cfg(test)]
 pub(crate) use shared::{

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// The most entries that wait to be written to one level.
 const MOST_ENTRIES: usize = 1024;
-const MOST_BYTES: usize = 4 << 20;
+pub(super) const MOST_BYTES: usize = 4 << 20;
 
 /// The space taken by a level's entries that wait to be written.
 #[derive(Debug, Default)]

@@ -34,7 +34,7 @@ pub(crate) use counter::Gauge;
 pub(crate) use eviction::Eviction;
 pub(crate) use fleet::FleetMetrics;
 pub(crate) use levels::{LevelMetrics, LevelResult, TenantLevelMetrics, WriteResult};
-pub(crate) use log::{CallHasher, Colour, LogControl, LogOptions, start as start_log};
+pub(crate) use log::{CallHasher, Colour, LogControl, LogGuard, LogOptions, start as start_log};
 pub(crate) use log_throttle::LogThrottle;
 pub(crate) use media::StreamEnd;
 pub(crate) use metrics::{Metrics, Reloads};

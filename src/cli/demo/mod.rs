@@ -1,39 +1,36 @@
 //! `demo`: gateway and stand-in upstream on loopback, with nothing to configure.
 
+mod engine;
+mod fleet;
 mod load;
+mod setting;
 
-use std::collections::BTreeMap;
 use std::fs::DirBuilder;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::runtime::Builder;
 
+use self::setting::{ADMIN_PORT, DATA_PORT, DemoPorts, KEYS, start_gateway, start_mock};
 use super::args::DemoArgs;
 use super::colour::ColourChoice;
 use super::outcome::{Exit, print, write_unless_blocked};
 use super::token;
-use crate::app::{App, ConfigSource, Signals};
+use crate::app::Signals;
 use crate::clock::WallClock;
-use crate::config::{self, Address};
+use crate::config::Address;
 use crate::domain::TokenHash;
 use crate::mock::{Mock, Options};
-use crate::telemetry::{LogOptions, start_log};
-
-/// The default ports, used if they are free.
-const DATA_PORT: u16 = 8080;
-const ADMIN_PORT: u16 = 9090;
-/// The stand-in's, if it is free: what a demo has kept is of the upstream that it was fetched from.
-const UPSTREAM_PORT: u16 = 8081;
-
-const KEYS: [&str; 2] = ["demo-upstream-key-of-billing", "demo-upstream-key-of-support"];
 
 pub(crate) fn run(args: &DemoArgs, colour: ColourChoice) -> Result<(), Exit> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(demo(args, colour))?;
+    match args.fleet {
+        true => runtime.block_on(fleet::run(args, colour))?,
+        false => runtime.block_on(demo(args, colour))?,
+    }
     runtime.shutdown_background();
+    write_unless_blocked(std::io::stdout(), "\nThe demo has ended.\n".into());
     Ok(())
 }
 
@@ -41,20 +38,19 @@ async fn demo(args: &DemoArgs, colour: ColourChoice) -> Result<(), Exit> {
     let mut signals = Signals::new()?;
     let kind = if args.load { DemoTraffic::Load } else { DemoTraffic::Quiet };
     let options = Options { api_keys: KEYS.map(String::from).into(), ..kind.upstream() };
-    let mock = Mock::start(loopback(if_free(UPSTREAM_PORT).await), options).await?;
+    let mock = start_mock(options).await?;
     let kept = kept(args.keep.as_deref())?;
     let tokens = [token::fresh()?, token::fresh()?];
-    let text = configuration(&mock, &tokens, kind, kept.as_deref()).await;
-    let file = Path::new("demo.toml");
-    let settings = config::load_text(file, text, &BTreeMap::new())?.settings;
-    let rust_log = std::env::var("RUST_LOG").ok();
-    let options = LogOptions {
-        rust_log: rust_log.as_deref().or(args.verbosity.as_rust_log()),
-        colour: colour.of(&std::io::stderr()),
-    };
-    let log = start_log(&settings.log, options);
-    let source = ConfigSource { file: file.into(), variables: BTreeMap::new() };
-    let app = App::start(settings, source, log.control()).await.map_err(Exit::failure)?;
+    let mut log = None;
+    let mut started = Err(Exit::failure("nothing was started"));
+    for ports in DemoPorts::TRIES {
+        let text = configuration(&mock, &tokens, kind, kept.as_deref(), ports).await;
+        started = start_gateway(text, &mut log, args, colour).await;
+        if started.is_ok() {
+            break;
+        }
+    }
+    let app = started?;
     let (Some(data), Some(admin)) =
         (app.data_addresses().first().cloned(), app.admin_addresses().first().cloned())
     else {
@@ -71,7 +67,6 @@ async fn demo(args: &DemoArgs, colour: ColourChoice) -> Result<(), Exit> {
         }
         (DemoTraffic::Load | DemoTraffic::Quiet, _) => app.run(&mut signals).await,
     }
-    write_unless_blocked(std::io::stdout(), "\nThe demo has ended.\n".into());
     Ok(())
 }
 
@@ -130,19 +125,13 @@ impl DemoTraffic {
     }
 }
 
-const fn loopback(port: u16) -> SocketAddr {
-    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), port)
-}
-
-/// The port if it is free, else 0, which takes any.
-async fn if_free(port: u16) -> u16 {
-    match tokio::net::TcpListener::bind(loopback(port)).await {
-        Ok(_) => port,
-        Err(_) => 0,
-    }
-}
-
-async fn configuration(mock: &Mock, tokens: &[String; 2], kind: DemoTraffic, kept: Option<&Path>) -> String {
+async fn configuration(
+    mock: &Mock,
+    tokens: &[String; 2],
+    kind: DemoTraffic,
+    kept: Option<&Path>,
+    ports: DemoPorts,
+) -> String {
     let tenant = |(name, key): (&str, &str), token: &String, limit: &str| {
         let hash = TokenHash::of(token.as_bytes()).to_hex();
         format!(
@@ -158,8 +147,8 @@ async fn configuration(mock: &Mock, tokens: &[String; 2], kind: DemoTraffic, kep
     format!(
         "[listen]\naddress = \"127.0.0.1:{}\"\n[admin]\naddress = \"127.0.0.1:{}\"\n\
          [upstream]\nbase_url = \"http://{}\"\n[media]\nhosts = [\"{}\"]\n[log]\nformat = \"text\"\nlevel = \"warn\"\n{}{}{}{}",
-        if_free(DATA_PORT).await,
-        if_free(ADMIN_PORT).await,
+        ports.port(DATA_PORT).await,
+        ports.port(ADMIN_PORT).await,
         mock.address(),
         mock.media_address(),
         kind.sections(),

@@ -259,6 +259,10 @@ impl Section for SharedSettings {
             }
         }
         let (shown, files) = (raw.show(&urls), raw.files());
+        let Some(key) = key else {
+            // It is missing, which is a problem, or was passed over, and then nothing is served.
+            return Some(Self { engine: None, shown, files });
+        };
         let engine = EngineSettings {
             urls,
             mode: raw.mode,
@@ -266,7 +270,7 @@ impl Section for SharedSettings {
             login,
             sentinel_login,
             identity,
-            key: key?,
+            key,
             prefix: raw.prefix,
             timeout: raw.timeout.get(),
             cache: raw.cache,

@@ -11,6 +11,7 @@ mod failure;
 mod file;
 mod mailbox;
 mod open_files;
+mod probe;
 mod tenant_disk;
 mod tenant_file;
 mod worker;
@@ -35,6 +36,7 @@ use crate::telemetry::{LevelMetrics, TenantMetrics};
 #[cfg(test)]
 pub(crate) use by_hand::DiskThread;
 pub(crate) use failure::FileFailure;
+pub(crate) use probe::{DirectoryState, probe_directory};
 #[cfg(test)]
 pub(crate) use tenant_disk::RaisedPurge;
 pub(crate) use tenant_disk::{RecallResult, TenantDisk};

@@ -9,10 +9,11 @@ use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind,
     FromRedisValue, IntoConnectionInfo, Pipeline, RedisConnectionInfo, RedisError, RedisFuture, Script,
-    ScriptInvocation, ServerErrorKind, TlsCertificates, TlsMode, Value,
+    ScriptInvocation, TlsCertificates, TlsMode, Value,
 };
 
 use super::failure::EngineFailure;
+use super::redis_failure::failure;
 use crate::config::{EngineLogin, EngineMode, EngineSettings, EngineUrl};
 
 /// How long a connection may take to be made.
@@ -178,36 +179,6 @@ fn certificates(engine: &EngineSettings) -> TlsCertificates {
             client_key: key.expose().as_bytes().to_vec(),
         }),
         root_cert: engine.identity.roots.clone(),
-    }
-}
-
-/// The kind of an error; its text may hold data.
-fn failure(error: &RedisError) -> EngineFailure {
-    if error.is_timeout() {
-        return EngineFailure::Timeout;
-    }
-    match error.kind() {
-        ErrorKind::AuthenticationFailed => EngineFailure::Rejected,
-        ErrorKind::Server(ServerErrorKind::NoPerm) => EngineFailure::Forbidden,
-        ErrorKind::Server(ServerErrorKind::ReadOnly) => EngineFailure::ReadOnly,
-        ErrorKind::Server(
-            ServerErrorKind::BusyLoading
-            | ServerErrorKind::ClusterDown
-            | ServerErrorKind::MasterDown
-            | ServerErrorKind::TryAgain
-            | ServerErrorKind::Moved
-            | ServerErrorKind::Ask,
-        ) => EngineFailure::NotReady,
-        ErrorKind::Io if error.to_string().contains("ertificate") => EngineFailure::Tls,
-        ErrorKind::Io
-        | ErrorKind::ClusterConnectionNotFound
-        | ErrorKind::MasterNameNotFoundBySentinel
-        | ErrorKind::NoValidReplicasFoundBySentinel => EngineFailure::Unreachable,
-        _ => match error.code() {
-            Some("NOAUTH" | "WRONGPASS") => EngineFailure::Rejected,
-            Some("OOM" | "MISCONF" | "NOREPLICAS") => EngineFailure::Full,
-            _ => EngineFailure::Protocol,
-        },
     }
 }
 

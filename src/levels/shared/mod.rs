@@ -11,7 +11,9 @@ mod failure;
 mod ledger;
 mod level;
 mod link;
+mod probe;
 mod redis_engine;
+mod redis_failure;
 mod switch;
 mod tenant_shared;
 
@@ -25,5 +27,6 @@ pub(crate) use failure::EngineFailure;
 pub(crate) use ledger::MissedPurges;
 pub(crate) use level::SharedLevel;
 pub(crate) use link::{EngineLink, script};
+pub(crate) use probe::{EngineGreeting, EngineMemory, EngineProbe};
 pub(crate) use redis_engine::RedisEngine;
 pub(crate) use tenant_shared::{ClaimWish, SharedResult, TenantShared};

@@ -13,12 +13,15 @@ use super::failure::EngineFailure;
 use super::link::{EngineLink, script};
 use crate::config::EngineSettings;
 use crate::domain::hex;
-use crate::levels::seal::SealedName;
+use crate::levels::queue::MOST_BYTES;
+use crate::levels::seal::{OVERHEAD, SealedName};
 
 static ASK: LazyLock<Script> = LazyLock::new(|| script(include_str!("scripts/ask.lua")));
 static PUT: LazyLock<Script> = LazyLock::new(|| script(include_str!("scripts/put.lua")));
 static RELEASE: LazyLock<Script> = LazyLock::new(|| script(include_str!("scripts/release.lua")));
 
+/// The most bytes of an entry. One that is longer was written by no gateway, and is not read in full.
+const LONGEST: usize = MOST_BYTES + OVERHEAD;
 /// How long the engine may take for what no lookup waits for.
 const BEHIND: Duration = Duration::from_secs(1);
 
@@ -86,12 +89,18 @@ impl SharedEngine for RedisEngine {
                 ClaimMode::Always => 2,
             };
             let mut ask = ASK.prepare_invoke();
-            ask.key(entry).key(claim).arg(mode).arg(question.holder.text()).arg(millis(question.lasts));
+            ask.key(entry)
+                .key(claim)
+                .arg(mode)
+                .arg(question.holder.text())
+                .arg(millis(question.lasts))
+                .arg(LONGEST);
             let asked = link.run::<(Option<Vec<u8>>, u8)>(&ask);
             let read = async {
                 for (place, name) in (1..).zip(others) {
-                    let found: Option<Vec<u8>> = link.query(redis::cmd("GET").arg(self.keys(name).0)).await?;
-                    if let Some(sealed) = found {
+                    let mut read = redis::cmd("GETRANGE");
+                    let sealed: Vec<u8> = link.query(read.arg(self.keys(name).0).arg(0).arg(LONGEST)).await?;
+                    if !sealed.is_empty() {
                         return Ok::<_, EngineFailure>(Some((place, sealed)));
                     }
                 }

@@ -79,6 +79,19 @@ fn a_check_without_secrets_lists_what_it_skipped() {
     assert_eq!(check(&["--without-secrets", "--probe"]).code, 2);
 }
 
+#[test]
+fn a_fleets_key_is_a_secret_that_may_be_skipped() {
+    let shared = "urls = [\"unix:/run/valkey.sock\"]\nkey = { file = \"/no/such/key\" }";
+    let file = write_config(&Config::default().with("shared", shared).text("127.0.0.1:1".parse().unwrap()));
+    let check = |option: &[&str]| {
+        Finished::of(&mut program(&[&["check", "-c", file.path().to_str().unwrap()], option].concat()))
+    };
+    let checked = check(&["--without-secrets"]);
+    assert!(checked.code == 0 && checked.err.contains("not checked: shared.key: "), "{checked:?}");
+    let missing = check(&[]);
+    assert!(missing.code == 78 && missing.err.contains("shared.key: "), "{missing:?}");
+}
+
 /// Checks with probes.
 fn probe(text: &str) -> Finished {
     let file = write_config(text);

@@ -274,7 +274,7 @@ fn an_engine_that_stands_still_costs_a_timeout_and_then_nothing() {
 }
 
 #[test]
-fn a_wrong_password_costs_the_level_alone_and_a_reload_mends_it() {
+fn a_wrong_password_costs_the_level_alone_until_a_reload_corrects_it() {
     let Some(engine) = Engine::start_with(&["--requirepass", "right"]) else { return };
     let upstream = completed();
     let gateway = engine.config_with("password = { value = \"wrong\" }").start(&upstream);

@@ -3,7 +3,10 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
+use serde_json::Value;
+
 use crate::deploy::project::{check_configuration, path, text, words, yaml};
+use crate::support::{Finished, Program, Upstream, eventually, needed, program, write_config};
 
 /// Whether an image is named with an exact version.
 fn is_pinned(image: &str) -> bool {
@@ -99,11 +102,22 @@ fn the_images_build_inputs_exist() {
     }
 }
 
+/// The compose files, each with its gateways.
+const COMPOSE: [(&str, &[&str]); 2] =
+    [("deploy/compose.yaml", &["gateway"]), ("deploy/compose-fleet.yaml", &["gateway-1", "gateway-2"])];
+
 #[test]
-fn the_compose_file_is_pinned_and_closed() {
-    let compose = yaml("deploy/compose.yaml").remove(0);
+fn the_compose_files_are_pinned_and_closed() {
+    for (file, gateways) in COMPOSE {
+        let compose = yaml(file).remove(0);
+        is_pinned_and_closed(&compose, gateways);
+    }
+}
+
+fn is_pinned_and_closed(compose: &Value, gateways: &[&str]) {
     let services = compose["services"].as_object().unwrap();
-    assert!(services.contains_key("gateway"));
+    assert!(gateways.iter().all(|gateway| services.contains_key(*gateway)));
+    let mut ports = std::collections::BTreeSet::new();
     for (name, service) in services {
         let image = service["image"].as_str().unwrap();
         assert!(is_pinned(image), "{name}: {image}");
@@ -112,6 +126,8 @@ fn the_compose_file_is_pinned_and_closed() {
                 port.as_str().unwrap().starts_with("127.0.0.1:"),
                 "{name} is open to the network: {port}"
             );
+            let own = port.as_str().unwrap().rsplit_once(':').unwrap().0.to_owned();
+            assert!(ports.insert(own), "{name}: {port} is another service's, too");
         }
         for mount in service["volumes"].as_array().into_iter().flatten() {
             let file = mount.as_str().unwrap().split(':').next().unwrap();
@@ -126,21 +142,71 @@ fn the_compose_file_is_pinned_and_closed() {
 }
 
 #[test]
-fn the_compose_files_configuration_is_valid() {
-    let compose = yaml("deploy/compose.yaml").remove(0);
+fn the_configurations_of_the_compose_files_are_valid() {
+    for (file, gateways) in COMPOSE {
+        let compose = yaml(file).remove(0);
+        let text = compose["configs"]["gateway"]["content"].as_str().unwrap();
+        let checked = check_configuration(text, "/run/secrets");
+        assert_eq!(checked.code, 0, "{checked:?}");
+        assert!(checked.out.contains("valid, 1 tenant"), "{checked:?}");
+        for gateway in gateways {
+            let secrets = compose["services"][gateway]["secrets"].as_array().unwrap();
+            let has = |name: &str| secrets.iter().any(|secret| secret == name);
+            let named = text.split("/run/secrets/").skip(1).map(|rest| rest.split('"').next().unwrap());
+            assert!(named.clone().count() > 2 && named.into_iter().all(has), "{file}: {secrets:?}");
+        }
+    }
+}
+
+/// The engine's own command, with Debian's program and a socket in place of the port.
+#[test]
+fn the_engine_of_the_compose_file_starts_and_the_gateways_can_use_it() {
+    if needed("redis-server", Command::new("redis-server").arg("--version").output()).is_none() {
+        return;
+    }
+    let compose = yaml("deploy/compose-fleet.yaml").remove(0);
+    let command = compose["services"]["valkey"]["command"].as_array().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("engine.sock");
+    let script = command[2].as_str().unwrap().replace("$$", "$").replace("valkey-server", "redis-server");
+    let script = script
+        .replace("--port 6379", &format!("--port 0 --unixsocket {}", socket.display()))
+        .replace("/run/secrets", path("deploy/compose-secrets").to_str().unwrap());
+    let mut shell = Command::new(command[0].as_str().unwrap());
+    let shell = shell.arg(command[1].as_str().unwrap()).arg(script).current_dir(&folder);
+    let engine = Program::start(shell);
+    eventually("the engine listens", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
+    let upstream = Upstream::contract();
     let text = compose["configs"]["gateway"]["content"].as_str().unwrap();
-    let checked = check_configuration(text, "/run/secrets");
-    assert_eq!(checked.code, 0, "{checked:?}");
-    assert!(checked.out.contains("valid, 1 tenant"), "{checked:?}");
+    let text = text
+        .replace("redis://valkey:6379", &format!("unix:{}", socket.display()))
+        .replace("http://upstream:8081", &format!("http://{}", upstream.address()))
+        .replace("/run/secrets", folder.path().to_str().unwrap());
+    for name in ["gateway-token", "upstream-key", "admin-token", "engine-password", "fleet-key"] {
+        let file = folder.path().join(name);
+        std::fs::copy(path(&format!("deploy/compose-secrets/{name}")), &file).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let file = write_config(&text);
+    let probed = Finished::of(&mut program(&["check", "--probe", "-c", file.path().to_str().unwrap()]));
+    assert!(probed.code == 0 && !probed.out.contains("risk "), "{probed:?}");
+    assert!(probed.out.contains("maxmemory is 64 MiB, maxmemory-policy volatile-lru"), "{probed:?}");
+    drop(engine);
 }
 
 #[test]
-fn the_commands_of_the_compose_file_are_the_programs() {
-    let compose = yaml("deploy/compose.yaml").remove(0);
+fn the_commands_of_the_compose_files_are_the_programs() {
+    for (file, _) in COMPOSE {
+        let compose = yaml(file).remove(0);
+        starts_upstream(&compose);
+    }
+}
+
+fn starts_upstream(compose: &Value) {
     let command = compose["services"]["upstream"]["command"].as_array().unwrap();
     let words: Vec<_> =
         command.iter().map(|word| word.as_str().unwrap().replace("0.0.0.0:8081", "127.0.0.1:0")).collect();
     let words: Vec<_> = words.iter().map(String::as_str).collect();
-    let upstream = crate::support::Program::start(&mut crate::support::program(&words));
-    crate::support::eventually("it listens", || upstream.out().iter().any(|line| line.contains("listening")));
+    let upstream = Program::start(&mut program(&words));
+    eventually("it listens", || upstream.out().iter().any(|line| line.contains("listening")));
 }

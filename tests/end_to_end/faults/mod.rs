@@ -4,6 +4,7 @@
 mod clients;
 mod crowds;
 mod disk;
+mod engine;
 mod drains;
 mod exchanges;
 mod http2;

@@ -1,6 +1,6 @@
 //! An engine of the shared level: a `redis-server` on a Unix socket of its own.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -9,7 +9,7 @@ use super::gateway::{Config, Gateway};
 use super::{eventually, needed};
 
 /// The key of every fleet here.
-const FLEET_KEY: &str = "a-fleet-key-of-32-characters-or-more";
+pub(super) const FLEET_KEY: &str = "a-fleet-key-of-32-characters-or-more";
 
 /// A running engine. Dropping it ends it.
 pub(crate) struct Engine {
@@ -61,15 +61,7 @@ impl Engine {
 
     /// Has it execute a command, and returns the text of its answer.
     pub(crate) fn command(&self, words: &[&str]) -> String {
-        let stream = UnixStream::connect(self.socket()).expect("the engine listens");
-        let mut text = format!("*{}\r\n", words.len());
-        for word in words {
-            text += &format!("${}\r\n{word}\r\n", word.len());
-        }
-        (&stream).write_all(text.as_bytes()).expect("sent");
-        let mut answer = Vec::new();
-        read_value(&mut BufReader::new(&stream), &mut answer);
-        String::from_utf8_lossy(&answer).into_owned()
+        converse(&UnixStream::connect(self.socket()).expect("the engine listens"), words)
     }
 
     /// Ends it at once; what it held is lost.
@@ -112,6 +104,22 @@ fn spawn(folder: &tempfile::TempDir, arguments: &[String]) -> std::io::Result<Ch
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
+}
+
+/// Sends a command over a connection, and returns the text of its answer.
+pub(super) fn converse<'a, S>(stream: &'a S, words: &[&str]) -> String
+where
+    &'a S: Read + Write,
+{
+    let mut text = format!("*{}\r\n", words.len());
+    for word in words {
+        text += &format!("${}\r\n{word}\r\n", word.len());
+    }
+    let mut writer = stream;
+    writer.write_all(text.as_bytes()).expect("sent");
+    let mut answer = Vec::new();
+    read_value(&mut BufReader::new(stream), &mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
 }
 
 /// Reads one value of the engine's protocol; the texts in it are appended, a line each.

@@ -7,6 +7,7 @@ mod client;
 mod collector;
 mod disk;
 mod engine;
+mod engine_kinds;
 pub(crate) mod frames;
 mod gateway;
 mod http2;
@@ -14,6 +15,7 @@ mod program;
 pub(crate) mod proxy;
 mod raw;
 pub(crate) mod scenes;
+mod scripted_engine;
 mod upstream;
 
 pub(crate) use certificates::{Authority, Certified, Validity};
@@ -22,10 +24,12 @@ pub(crate) use client::{Client, Response};
 pub(crate) use collector::{Collector, Span};
 pub(crate) use disk::{Disk, warm};
 pub(crate) use engine::Engine;
+pub(crate) use engine_kinds::{Sentinel, engine_at, free_address};
 pub(crate) use gateway::{Config, Gateway, KEYS, TOKENS, listener, write_config};
 pub(crate) use http2::{Http2Upstream, look_up_at_once, runtime};
 pub(crate) use program::{Finished, Program, program, program_under};
 pub(crate) use raw::{Proxy, Says};
+pub(crate) use scripted_engine::{Retort, ScriptedEngine, own_ip};
 pub(crate) use upstream::{Act, Gate, Seen, Upstream, call, call_reply, reply};
 
 use std::time::{Duration, Instant};

@@ -9,9 +9,14 @@ local function is_newer(one, other, from, to)
     end
     return false
 end
-local there = redis.call('GET', KEYS[1])
+local there = redis.pcall('GETRANGE', KEYS[1], 0, 39)
+if type(there) == 'table' then
+    -- A value of another type, which no gateway has written, is replaced.
+    if not string.find(there.err, 'WRONGTYPE', 1, true) then return there end
+    there = ''
+end
 local keeps = false
-if there then
+if there ~= '' then
     local is_same_epoch = string.sub(there, 17, 32) == string.sub(ARGV[1], 17, 32)
     if is_same_epoch then
         keeps = is_newer(there, ARGV[1], 33, 40)

@@ -1,6 +1,7 @@
 //! The Kubernetes manifests, as kustomize renders them.
 
 mod cluster;
+mod fleet;
 mod pods;
 
 use std::process::Command;
@@ -13,6 +14,7 @@ use crate::support::needed;
 const ROOT: &str = "deploy/kubernetes";
 const EXAMPLE: &str = "deploy/kubernetes/example";
 const CENTRAL: &str = "deploy/kubernetes/central";
+const FLEET: &str = "deploy/kubernetes/fleet";
 /// Foreign workloads that use the component.
 const FOREIGN: [&str; 2] = ["tests/kubernetes/plain", "tests/kubernetes/grown"];
 
@@ -64,7 +66,7 @@ fn seconds(configuration: &toml::Table, key: &str) -> u64 {
 /// Needs kubernetes-validate and kubectl.
 #[test]
 fn every_kustomization_renders_to_valid_manifests_without_a_secret() {
-    for folder in [EXAMPLE, CENTRAL, FOREIGN[0], FOREIGN[1]] {
+    for folder in [EXAMPLE, CENTRAL, FLEET, FOREIGN[0], FOREIGN[1]] {
         let Some(manifests) = rendered(folder) else { return };
         assert!(manifests.iter().all(|manifest| manifest["kind"] != "Secret"), "{folder} installs a Secret");
         let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
