@@ -15,6 +15,7 @@ mod disk;
 mod drain;
 mod explain;
 mod fleet;
+mod fleet_limits;
 mod http2;
 mod limits;
 mod listeners;
