@@ -113,8 +113,13 @@ impl LeaseAccount {
         self.rate
     }
 
-    /// The tokens to ask the fleet's bucket for now, if any. They count as asked for.
+    /// The tokens to ask the fleet's bucket for now, for one more request, if any. They count as asked for.
     pub(super) fn ask(&mut self, now: Instant, gateways: u32) -> Option<u32> {
+        self.attempts = self.attempts.saturating_add(1);
+        self.ask_for_demand(now, gateways)
+    }
+
+    fn ask_for_demand(&mut self, now: Instant, gateways: u32) -> Option<u32> {
         self.drop_ended(now);
         let is_paused = self.paused_until.is_some_and(|until| now < until);
         if self.asked.is_some() || is_paused || self.held() > self.last_wish / 2 {
@@ -129,7 +134,7 @@ impl LeaseAccount {
     /// for: it would be gone unspent.
     pub(super) fn foresee(&mut self, now: Instant, gateways: u32) -> Option<u32> {
         let are_rare = self.rate.interval.saturating_mul(gateways).saturating_mul(4) > LEASE_LIFE;
-        if are_rare { None } else { self.ask(now, gateways) }
+        if are_rare { None } else { self.ask_for_demand(now, gateways) }
     }
 
     /// The tokens to ask for after a failure, if none are on their way: as many as are owed, to learn whether the
@@ -161,7 +166,6 @@ impl LeaseAccount {
 
     /// Admits a request, or not.
     pub(super) fn admit(&mut self, now: Instant, gateways: u32) -> LeaseVerdict {
-        self.attempts = self.attempts.saturating_add(1);
         if self.is_lost(now) {
             return LeaseVerdict::Lost;
         }
