@@ -180,7 +180,7 @@ impl Leases {
                 }
             }
             Err(failure) => {
-                // What stands in the place of one bucket says nothing about the engine.
+                // A wrong value in the place of one bucket says nothing about the engine.
                 if *failure != EngineFailure::Protocol {
                     switch.note_failure(*failure);
                 }

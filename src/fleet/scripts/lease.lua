@@ -2,7 +2,7 @@
 -- unused bucket is full and may be forgotten.
 -- A bucket is the tokens that it had, and when, in microseconds on the engine's clock. A clock that goes back adds no
 -- token, and is followed: waiting until it is where it was would refuse everything for as long.
--- What is no bucket is a full one. Returns the tokens that are given, and those that are left.
+-- Anything that is not a bucket counts as a full one. Returns the tokens that are given, and those that are left.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local burst = tonumber(ARGV[1])
