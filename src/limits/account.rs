@@ -45,7 +45,7 @@ pub(super) enum LeaseVerdict {
     Admitted,
     Refused,
     /// The engine is lost: this gateway's share of the limit decides.
-    Lost,
+    Unanswered,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -167,7 +167,7 @@ impl LeaseAccount {
     /// Admits a request, or not.
     pub(super) fn admit(&mut self, now: Instant, gateways: u32) -> LeaseVerdict {
         if self.is_lost(now) {
-            return LeaseVerdict::Lost;
+            return LeaseVerdict::Unanswered;
         }
         if self.spend(now) {
             return LeaseVerdict::Admitted;
@@ -183,7 +183,7 @@ impl LeaseAccount {
     pub(super) fn would_admit(&self, now: Instant) -> LeaseVerdict {
         let is_paused = self.paused_until.is_some_and(|until| now < until);
         if self.is_lost(now) {
-            LeaseVerdict::Lost
+            LeaseVerdict::Unanswered
         } else if self.held_at(now) > 0 || self.asked.is_some() || !is_paused {
             LeaseVerdict::Admitted
         } else {

@@ -136,16 +136,16 @@ impl LeasedLimit {
         let (is_open, gateways) = (self.desk.is_open(), self.desk.gateways());
         let mut state = self.lock();
         let asked = if is_open { state.account.ask(now, gateways) } else { None };
-        let verdict = if is_open { state.account.admit(now, gateways) } else { LeaseVerdict::Lost };
-        let begins_to_fall_back = verdict == LeaseVerdict::Lost && !state.is_falling_back;
-        state.is_falling_back = verdict == LeaseVerdict::Lost;
+        let verdict = if is_open { state.account.admit(now, gateways) } else { LeaseVerdict::Unanswered };
+        let begins_to_fall_back = verdict == LeaseVerdict::Unanswered && !state.is_falling_back;
+        state.is_falling_back = verdict == LeaseVerdict::Unanswered;
         let taken = match verdict {
             LeaseVerdict::Admitted => Ok(state.account.quota(now)),
             LeaseVerdict::Refused => Err(RefusedAttempt {
                 spent: state.account.exhausted(now),
                 awaited_since: state.account.awaited_since(),
             }),
-            LeaseVerdict::Lost => {
+            LeaseVerdict::Unanswered => {
                 let taken = state.share(gateways).take(now);
                 taken.map_err(|spent| RefusedAttempt { spent, awaited_since: None })
             }
@@ -162,11 +162,11 @@ impl LeasedLimit {
     pub(super) fn look(&self, now: Instant) -> Result<Quota, Exhausted> {
         let (is_open, gateways) = (self.desk.is_open(), self.desk.gateways());
         let mut state = self.lock();
-        let verdict = if is_open { state.account.would_admit(now) } else { LeaseVerdict::Lost };
+        let verdict = if is_open { state.account.would_admit(now) } else { LeaseVerdict::Unanswered };
         match verdict {
             LeaseVerdict::Admitted => Ok(state.account.quota(now)),
             LeaseVerdict::Refused => Err(state.account.exhausted(now)),
-            LeaseVerdict::Lost => state.share(gateways).look(now),
+            LeaseVerdict::Unanswered => state.share(gateways).look(now),
         }
     }
 
