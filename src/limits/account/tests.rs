@@ -45,8 +45,8 @@ struct Trip {
 const FAST: Trip = Trip { there: 1, back: 1, is_lost: false };
 
 enum Event {
-    Question { tokens: u32, trip: Trip },
-    Answer { given: u32, left: f64, is_lost: bool },
+    Asked { tokens: u32, trip: Trip },
+    Answered { given: u32, left: f64, is_lost: bool },
     Retry,
 }
 
@@ -83,7 +83,7 @@ impl ModelFleet {
         let (now, count) = (self.now, self.count());
         let gateway = &mut self.gateways[place];
         if let Some(tokens) = gateway.account.ask(now, count) {
-            gateway.next = Some((now + millis(trip.there), Event::Question { tokens, trip }));
+            gateway.next = Some((now + millis(trip.there), Event::Asked { tokens, trip }));
         }
         let verdict = gateway.account.admit(now, count);
         if verdict == LeaseVerdict::Admitted {
@@ -107,22 +107,22 @@ impl ModelFleet {
     fn carry_out(&mut self, place: usize) {
         let (now, gateway) = (self.now, &mut self.gateways[place]);
         gateway.next = match gateway.next.take().unwrap().1 {
-            Event::Question { tokens, trip } => {
+            Event::Asked { tokens, trip } => {
                 let (given, left) = self.bucket.give(now, tokens);
-                let answer = Event::Answer { given, left, is_lost: trip.is_lost };
+                let answer = Event::Answered { given, left, is_lost: trip.is_lost };
                 Some((now + millis(trip.back), answer))
             }
-            Event::Answer { given, left, is_lost: false } => {
+            Event::Answered { given, left, is_lost: false } => {
                 gateway.account.receive(now, given, left);
                 None
             }
-            Event::Answer { is_lost: true, .. } => {
+            Event::Answered { is_lost: true, .. } => {
                 gateway.account.fail(now);
                 Some((now + millis(250), Event::Retry))
             }
             Event::Retry => {
                 let again = gateway.account.ask_again(now);
-                again.map(|tokens| (now + millis(1), Event::Question { tokens, trip: FAST }))
+                again.map(|tokens| (now + millis(1), Event::Asked { tokens, trip: FAST }))
             }
         };
     }
