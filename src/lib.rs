@@ -9,7 +9,7 @@ mod clock; // the only place that asks the time
 mod message; // HTTP that both sides share: fields, dates, credentials, responses
 mod config; // a file's bytes -> checked settings
 mod telemetry; // metrics, records of requests, logs, trace context
-mod limits; // one governor limiter and what is left of it
+mod limits; // a limiter and what is left of it: governor's bucket, or leases of a fleet's
 mod server; // listeners, the life of a connection, drain
 mod cache; // entries, freshness, admission, the store, coalescing
 mod levels; // what memory forgets, on disk and in an engine: sealed entries by sealed names

@@ -194,7 +194,7 @@ fn every_key_of_the_configuration_that_is_named_exists() {
 
 #[test]
 fn every_counter_that_is_named_exists() {
-    let families = ["families", "level_families", "media_families"]
+    let families = ["families", "lease_families", "level_families", "media_families"]
         .map(|name| fs::read_to_string(root().join(format!("src/telemetry/{name}.rs"))).unwrap());
     let families = families.concat();
     let mut checked = 0;

@@ -174,6 +174,7 @@ impl AdminHandler {
             tenant.metrics().waits.set(waits as u64);
             tenant.metrics().watches.set(watches as u64);
             tenant.metrics().show_key(tenant.upstream().keys().in_use());
+            tenant.show_fallback(clock::now());
         }
         answer::metrics(self.gateway.telemetry.metrics.text())
     }

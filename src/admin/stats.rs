@@ -11,7 +11,7 @@ use super::totals::{Totals, failed};
 use crate::clock;
 use crate::domain::{MediaKind, RouteAccess};
 use crate::fleet::ShownMember;
-use crate::limits::Limiter;
+use crate::limits::{LimitScope, Limiter};
 use crate::telemetry::{BUCKETS, Metrics, REVISION, Reloads, Times, VERSION};
 use crate::tenant::Tenant;
 
@@ -167,6 +167,9 @@ struct QuotaStats {
     full_in_seconds: u64,
     burst: u32,
     per_second: f64,
+    /// `fleet` or `local`, for a gateway of a fleet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -263,6 +266,7 @@ impl QuotaStats {
             full_in_seconds: left.full_in_seconds,
             burst: rate.burst.get(),
             per_second: 1.0 / rate.interval.as_secs_f64(),
+            scope: left.scope.map(LimitScope::label),
         }
     }
 }

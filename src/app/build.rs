@@ -8,12 +8,12 @@ use http::Method;
 use super::fleet::FleetContext;
 use crate::cache::{Lists, TenantCache, Watches};
 use crate::clock::WallClock;
-use crate::config::{CacheSettings, MediaSettings, Rate, Settings, TenantSettings, UpstreamSettings};
+use crate::config::{CacheSettings, MediaSettings, Settings, TenantSettings, UpstreamSettings};
 use crate::domain::{RouteAccess, RouteLabel};
 use crate::gateway::Snapshot;
 use crate::levels::{DiskLevel, LevelAccount, TenantDisk, TenantShared};
 use crate::limits::Limiter;
-use crate::telemetry::{Telemetry, TenantMetrics};
+use crate::telemetry::{LimitLabel, Telemetry, TenantMetrics};
 use crate::tenant::{Caches, ConcurrencyLimit, Directory, Tenant, Waits};
 use crate::upstream::{Connector, KeyRing, MediaParts, Network, Parts, Transport, Upstream};
 
@@ -153,7 +153,8 @@ impl Builder<'_> {
         let shared = self.shared(tenant, &upstream, &metrics);
         let caches = Caches { calls: cache, lists, watches, disk, shared };
         let waits = self.waits(previous);
-        let limiter = limiter(tenant.rate_limit, previous.and_then(|previous| previous.tenant.limiter()));
+        let limiter =
+            self.limiter(tenant, LimitLabel::Tenant, previous.and_then(|old| old.tenant.limiter()), &metrics);
         Arc::new(Tenant::new(tenant, passthroughs, limiter, caches, Arc::new(upstream), waits, metrics))
     }
 
@@ -182,7 +183,7 @@ impl Builder<'_> {
                 Some(before) => Arc::clone(before),
                 None => Arc::new(keys),
             },
-            budget: limiter(tenant.upstream_limit, before.and_then(|before| before.budget())),
+            budget: self.limiter(tenant, LimitLabel::Upstream, before.and_then(|old| old.budget()), metrics),
             metrics: Arc::clone(metrics),
             telemetry: Arc::clone(&self.context.telemetry),
             wall: self.context.wall.clone(),
@@ -237,6 +238,38 @@ impl Builder<'_> {
         let account = LevelAccount { tenant: &tenant.name, keys, url };
         let claims_last = self.settings.upstream.total_timeout;
         Some(TenantShared::new(fleet?.level(), &account, is_stored, claims_last, metrics))
+    }
+
+    /// One of the tenant's limits: the previous one with its state, if its rate is the same, and for whom it holds.
+    fn limiter(
+        &self,
+        tenant: &TenantSettings,
+        label: LimitLabel,
+        previous: Option<&Arc<Limiter>>,
+        metrics: &Arc<TenantMetrics>,
+    ) -> Option<Arc<Limiter>> {
+        let rate = match label {
+            LimitLabel::Tenant => tenant.rate_limit,
+            LimitLabel::Upstream => tenant.upstream_limit,
+        };
+        let fleet = self.context.fleet.as_ref();
+        let shares = self.settings.shared.engine.as_ref().is_some_and(|engine| engine.limits);
+        let leases = fleet.filter(|_| shares).map(FleetContext::leases);
+        if let Some(shown) = metrics.leases.get(label as usize) {
+            shown.offer(rate.is_some() && leases.is_some());
+        }
+        let rate = rate?;
+        let same = previous.filter(|old| old.rate() == rate && old.is_leased() == leases.is_some());
+        Some(same.map_or_else(
+            || {
+                Arc::new(match (fleet, leases) {
+                    (_, Some(leases)) => leases.limiter(&tenant.name, label, rate, metrics),
+                    (Some(_), None) => Limiter::local(rate),
+                    (None, None) => Limiter::new(rate),
+                })
+            },
+            Arc::clone,
+        ))
     }
 
     /// The limits on waiting and streams. Unchanged ones are taken over, so that what is in flight still counts.
@@ -302,13 +335,6 @@ impl Builder<'_> {
 fn body_methods(settings: &Settings) -> Vec<Method> {
     let with_body = settings.passthrough.iter().filter(|one| one.endpoint.max_body_bytes > 0);
     with_body.map(|one| one.endpoint.method.clone()).collect()
-}
-
-/// The previous limiter with its state, if the rate is the same.
-fn limiter(rate: Option<Rate>, previous: Option<&Arc<Limiter>>) -> Option<Arc<Limiter>> {
-    let rate = rate?;
-    let same = previous.filter(|previous| previous.rate() == rate);
-    Some(same.map_or_else(|| Arc::new(Limiter::new(rate)), Arc::clone))
 }
 
 /// Whether open connections with the old settings suit the new ones.

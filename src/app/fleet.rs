@@ -6,7 +6,7 @@ use crate::admin::purge_here;
 use crate::clock::WallClock;
 use crate::config::{EngineSettings, SharedSettings};
 use crate::domain::{PurgeTarget, TenantName};
-use crate::fleet::{Fleet, FleetWorld, RedisLog, WorldFuture};
+use crate::fleet::{Fleet, FleetWorld, Leases, RedisLeases, RedisLog, WorldFuture};
 use crate::gateway::Gateway;
 use crate::levels::{FleetSeal, RedisEngine, SharedLevel};
 use crate::telemetry::Metrics;
@@ -15,6 +15,7 @@ use crate::telemetry::Metrics;
 pub(super) struct FleetContext {
     fleet: Arc<Fleet>,
     engine: Arc<RedisEngine>,
+    leases: Arc<Leases>,
 }
 
 impl FleetContext {
@@ -22,15 +23,23 @@ impl FleetContext {
     pub(super) fn new(settings: &SharedSettings, metrics: &Metrics, wall: WallClock) -> Option<Self> {
         let settings = settings.engine.clone()?;
         let seal = Arc::new(FleetSeal::new(&settings.key, &settings.prefix)?);
-        let (key, timeout) = (settings.key.clone(), settings.timeout);
+        let (key, timeout, expected) = (settings.key.clone(), settings.timeout, settings.gateways());
         let engine = Arc::new(RedisEngine::new(settings));
         let level = SharedLevel::new(Arc::clone(&engine) as _, seal, key, timeout, metrics.shared(), wall);
         let log = Arc::new(RedisLog::new(Arc::clone(&engine)));
-        Some(Self { fleet: Fleet::new(log, level, metrics.fleet()), engine })
+        let buckets = Arc::new(RedisLeases::new(Arc::clone(&engine)));
+        let fleet = Fleet::new(log, Arc::clone(&level), metrics.fleet());
+        let leases = Leases::new(buckets, level, Arc::clone(fleet.heard()), expected);
+        Some(Self { fleet, engine, leases })
     }
 
     pub(super) const fn fleet(&self) -> &Arc<Fleet> {
         &self.fleet
+    }
+
+    /// The limits that it shares.
+    pub(super) const fn leases(&self) -> &Arc<Leases> {
+        &self.leases
     }
 
     pub(super) fn level(&self) -> &Arc<SharedLevel> {
@@ -40,6 +49,7 @@ impl FleetContext {
     /// Uses other settings: passwords, certificates and the timeout follow a reload.
     pub(super) fn set_settings(&self, settings: &EngineSettings) {
         self.level().set_timeout(settings.timeout);
+        self.leases.set_expected(settings.gateways());
         if *self.engine.settings() != *settings {
             self.engine.set_settings(settings.clone());
             self.fleet.reconnect();

@@ -92,6 +92,7 @@ impl App {
         let listeners = listeners(&runtime.settings, &admin_plane, Arc::clone(&workers))?;
         let manager = ServiceManager::of_environment();
         let tenants = runtime.settings.tenants.len();
+        let leases = context.fleet.as_ref().map(|fleet| Arc::clone(fleet.leases()));
         let (health, disk) = (admin_plane.health.clone(), context.disk.clone());
         let targets = ReloadTargets {
             gateway: Arc::clone(&gateway),
@@ -106,6 +107,9 @@ impl App {
         let data = listeners.serve(bound, &drain, &admin_drain);
         let app = Self { gateway, reloader, health, disk, drain, admin_drain, manager, data, admin };
         app.maintain(&admin_plane, workers);
+        if let Some(leases) = leases {
+            app.gateway.tasks.spawn(leases.run());
+        }
         app.health.note_listeners(sockets(&app.data, &app.admin));
         app.health.set(ProcessState::Ready);
         app.manager.ready(tenants).await;

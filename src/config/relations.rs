@@ -18,6 +18,7 @@ pub(crate) fn check(sections: &Sections, checker: &mut Checker<'_>) {
     caches(sections, checker);
     memory(sections, checker);
     passthroughs(sections, checker);
+    fleet(sections, checker);
     variables(checker);
 }
 
@@ -93,6 +94,18 @@ fn passthroughs(sections: &Sections, checker: &mut Checker<'_>) {
                 checker.problem(&format!("passthrough[{place}].tenants[{at}]"), "no tenant of this name");
             }
         }
+    }
+}
+
+fn fleet(sections: &Sections, checker: &mut Checker<'_>) {
+    let (Some(shared), Some(tenants)) = (&sections.shared, &sections.tenants) else { return };
+    let has_limits = tenants.iter().any(|tenant| tenant.rate_limit.or(tenant.upstream_limit).is_some());
+    let is_unsaid =
+        shared.engine.as_ref().is_some_and(|engine| engine.limits && engine.expected_gateways.is_none());
+    if has_limits && is_unsaid {
+        let message = "not set, so a gateway that has never reached the engine allows each limit in full: set the \
+                       number of gateways";
+        checker.warn("shared.expected_gateways", message);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The heartbeat: announces what is owed, reads the log, applies what is new, and only then states that it was applied.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ pub(crate) struct Fleet {
     reconnects: AtomicBool,
     /// Purges that wait for the others.
     pub(super) purging: AtomicUsize,
+    /// The gateways when the engine last answered, this one included; 0 before.
+    heard: Arc<AtomicU32>,
     /// Counts heartbeats.
     pub(super) beats: watch::Sender<u64>,
     pub(super) metrics: Arc<FleetMetrics>,
@@ -72,6 +74,7 @@ impl Fleet {
             state: Mutex::default(),
             reconnects: AtomicBool::new(false),
             purging: AtomicUsize::new(0),
+            heard: Arc::default(),
             beats: watch::Sender::new(0),
             metrics: Arc::clone(metrics),
         })
@@ -88,6 +91,11 @@ impl Fleet {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, FleetState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The gateways when the engine last answered, this one included; 0 before.
+    pub(crate) const fn heard(&self) -> &Arc<AtomicU32> {
+        &self.heard
     }
 
     /// The gateways of the fleet, this one first.
@@ -133,7 +141,11 @@ impl Fleet {
             Err(clock::TimedOut) => Err(EngineFailure::Timeout),
         };
         let goes_on = match result {
-            Ok(goes_on) => goes_on,
+            Ok(goes_on) => {
+                let heard = self.lock().members.count();
+                self.heard.store(u32::try_from(heard).unwrap_or(u32::MAX), Relaxed);
+                goes_on
+            }
             Err(failure) => {
                 self.level.switch().set_down(failure);
                 self.log.disconnect();

@@ -4,19 +4,23 @@
 //! What a reply means is pure ([`reading`]); what it does to the caches is done by their owner ([`FleetWorld`]).
 
 mod heartbeat;
+mod leases;
 mod log;
 mod members;
 mod probe;
 mod purge;
 mod reading;
+mod redis_leases;
 mod redis_log;
 mod statement;
 mod world;
 
 pub(crate) use heartbeat::Fleet;
+pub(crate) use leases::Leases;
 #[cfg(test)]
 pub(crate) use log::{BeatReply, BeatRequest, FleetLog, LogRecord, LogView, SealedPurge};
 pub(crate) use members::{PurgeReach, ShownMember};
 pub(crate) use probe::probe_log;
+pub(crate) use redis_leases::RedisLeases;
 pub(crate) use redis_log::RedisLog;
 pub(crate) use world::{FleetWorld, WorldFuture};

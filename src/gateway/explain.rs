@@ -153,7 +153,10 @@ impl Evaluation<'_> {
 
     fn report_quota(&mut self, step: &'static str, left: Quota) {
         let result = if left.remaining > 0 { "passes" } else { "spent" };
-        let details = json!({ "remaining": left.remaining, "full_in_seconds": left.full_in_seconds });
+        let mut details = json!({ "remaining": left.remaining, "full_in_seconds": left.full_in_seconds });
+        if let Some(scope) = left.scope {
+            details["scope"] = scope.label().into();
+        }
         self.report(step, result, details);
     }
 

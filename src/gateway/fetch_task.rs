@@ -181,6 +181,11 @@ impl FetchTask {
 
     /// Asks the levels below memory. Breaks with the end of the fetch, if that is one; else it holds a claim, if it may.
     async fn ask_below(&self, urgency: Urgency) -> ControlFlow<FetchEnd, Option<CallClaim>> {
+        let (upstream, began) = (self.context.tenant.upstream(), clock::now());
+        if self.below != BelowMemory::Only {
+            // Beside the levels, so that the lookup waits for the fleet once.
+            upstream.foresee_fetch(began);
+        }
         let wish = match (self.below, urgency) {
             (BelowMemory::Only, _) => ClaimWish::None,
             (_, Urgency::Foreground) => ClaimWish::OrWait,
@@ -192,7 +197,10 @@ impl FetchTask {
             }
             Recalled { is_claimed_elsewhere: true, .. } => ControlFlow::Break(FetchEnd::GaveWay),
             Recalled { .. } if self.below == BelowMemory::Only => ControlFlow::Break(FetchEnd::GaveWay),
-            Recalled { claim, .. } => ControlFlow::Continue(claim),
+            Recalled { claim, .. } => {
+                upstream.note_waited(began, clock::now());
+                ControlFlow::Continue(claim)
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use prometheus::proto::{MetricFamily, MetricType};
 use super::connections::{CloseReason, Plane};
 use super::family::{COUNTER, Family, GAUGE, Series};
 use super::fleet_families::FLEET;
+use super::lease_families::LEASES;
 use super::level_families::LEVELS;
 use super::media_families::MEDIA;
 use super::shared::Shared;
@@ -256,6 +257,7 @@ impl FamilyCollector {
             .iter()
             .chain(LEVELS)
             .chain(FLEET)
+            .chain(LEASES)
             .chain(MEDIA)
             .map(describe)
             .collect::<Result<_, _>>()?;
@@ -291,6 +293,6 @@ impl Collector for FamilyCollector {
             family.set_metric(metrics);
             family
         };
-        FAMILIES.iter().chain(LEVELS).chain(FLEET).chain(MEDIA).map(family).collect()
+        FAMILIES.iter().chain(LEVELS).chain(FLEET).chain(LEASES).chain(MEDIA).map(family).collect()
     }
 }

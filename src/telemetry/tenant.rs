@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::counter::{CodeCounter, Counter, Gauge, StatusCounter};
 use super::eviction::Eviction;
 use super::histogram::Histogram;
+use super::leases::LeaseMetrics;
 use super::levels::TenantLevelMetrics;
 use super::media::MediaMetrics;
 use super::upstream_failure::UpstreamFailure;
@@ -57,6 +58,8 @@ pub(crate) struct TenantMetrics {
     pub(crate) disk: TenantLevelMetrics,
     /// Of the shared level.
     pub(crate) shared: TenantLevelMetrics,
+    /// Of its limits that a fleet shares, in the order of [`LimitLabel::ALL`].
+    pub(crate) leases: [LeaseMetrics; LimitLabel::ALL.len()],
     /// Recordings and transcriptions.
     pub(crate) media: MediaMetrics,
     /// Entries in the cache, updated before each scrape.
@@ -162,6 +165,7 @@ impl TenantMetrics {
             watches: Gauge::default(),
             disk: TenantLevelMetrics::default(),
             shared: TenantLevelMetrics::default(),
+            leases: Default::default(),
             media: MediaMetrics::default(),
             cache_entries: Gauge::default(),
             cache_bytes: Gauge::default(),

@@ -10,7 +10,7 @@ use crate::clock::{self, Instant};
 use crate::config::{Rate, TenantSettings};
 use crate::domain::{CallId, PassthroughEndpoint, Refusal, RouteAccess, TenantName, TokenHash};
 use crate::levels::{Erasure, TenantDisk, TenantShared};
-use crate::limits::{Limiter, Quota};
+use crate::limits::{LimitScope, Limiter, Quota};
 use crate::telemetry::{LimitLabel, TenantMetrics};
 use crate::upstream::Upstream;
 
@@ -68,7 +68,10 @@ impl Waits {
 /// The tenant's rate limit, and how it is shown to clients.
 struct Limit {
     limiter: Arc<Limiter>,
+    /// Its item of `RateLimit-Policy`.
     policy: HeaderValue,
+    /// The same while it holds for a fleet.
+    fleet_policy: HeaderValue,
 }
 
 /// The result of charging a request to the tenant's limit.
@@ -89,6 +92,25 @@ pub(crate) struct LimitState {
     pub left: Quota,
 }
 
+impl Limit {
+    fn new(limiter: Arc<Limiter>) -> Self {
+        let rate = limiter.rate();
+        let own = limiter.scope(clock::now()).map(|_| LimitScope::Local);
+        Self {
+            policy: policy("tenant", rate, own),
+            fleet_policy: policy("tenant", rate, Some(LimitScope::Fleet)),
+            limiter,
+        }
+    }
+
+    const fn policy(&self, scope: Option<LimitScope>) -> &HeaderValue {
+        match scope {
+            None | Some(LimitScope::Local) => &self.policy,
+            Some(LimitScope::Fleet) => &self.fleet_policy,
+        }
+    }
+}
+
 impl Tenant {
     /// A tenant with everything it owns.
     pub(crate) fn new(
@@ -100,7 +122,7 @@ impl Tenant {
         waits: Waits,
         metrics: Arc<TenantMetrics>,
     ) -> Self {
-        let limit = limiter.map(|limiter| Limit { policy: policy("tenant", limiter.rate()), limiter });
+        let limit = limiter.map(Limit::new);
         Self {
             name: settings.name.clone(),
             token_hashes: settings.token_hashes.clone(),
@@ -160,11 +182,11 @@ impl Tenant {
 
     /// Charges one request to its rate limit.
     pub(crate) fn charge(&self, now: Instant) -> Charged {
-        let Some(Limit { limiter, policy }) = &self.limit else {
+        let Some(limit) = &self.limit else {
             return Charged { shown: None, verdict: Ok(()) };
         };
-        let state = |left| Some(LimitState { policy: policy.clone(), left });
-        match limiter.take(now) {
+        let state = |left: Quota| Some(LimitState { policy: limit.policy(left.scope).clone(), left });
+        match limit.limiter.take(now) {
             Ok(left) => Charged { shown: state(left), verdict: Ok(()) },
             Err(spent) => {
                 self.metrics.count_rate_limited(LimitLabel::Tenant);
@@ -186,7 +208,20 @@ impl Tenant {
     /// The remaining quota of its upstream budget, as shown to clients; `None` without one.
     pub(crate) fn upstream_limit(&self, now: Instant) -> Option<LimitState> {
         let budget = self.upstream.budget()?;
-        Some(LimitState { policy: policy("upstream", budget.rate()), left: budget.left(now) })
+        let left = budget.left(now);
+        Some(LimitState { policy: policy("upstream", budget.rate(), left.scope), left })
+    }
+
+    /// Shows which of its limits hold for this gateway alone, although a fleet shares them.
+    pub(crate) fn show_fallback(&self, now: Instant) {
+        let limits = [(LimitLabel::Tenant, self.limiter()), (LimitLabel::Upstream, self.upstream.budget())];
+        for (label, limiter) in limits {
+            let (Some(limiter), Some(shown)) = (limiter, self.metrics.leases.get(label as usize)) else {
+                continue;
+            };
+            let is_local = limiter.scope(now) == Some(LimitScope::Local);
+            shown.fallback.set(u64::from(is_local && limiter.is_leased()));
+        }
     }
 
     /// Its rate limiter, for a configuration that keeps it.
@@ -258,8 +293,9 @@ impl Tenant {
     }
 }
 
-/// `RateLimit-Policy` of draft-ietf-httpapi-ratelimit-headers.
-fn policy(name: &'static str, rate: Rate) -> HeaderValue {
-    let text = format!("\"{name}\";q={};w={}", rate.burst, rate.window_seconds());
+/// `RateLimit-Policy` of draft-ietf-httpapi-ratelimit-headers, with for whom the limit holds where that is a question.
+fn policy(name: &'static str, rate: Rate, scope: Option<LimitScope>) -> HeaderValue {
+    let scope = scope.map(|scope| format!(";scope={}", scope.label())).unwrap_or_default();
+    let text = format!("\"{name}\";q={};w={}{scope}", rate.burst, rate.window_seconds());
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }

@@ -50,6 +50,11 @@ pub(crate) struct RawShared {
     timeout: Span,
     /// Whether calls are kept there.
     cache: bool,
+    /// Whether each tenant's `rate_limit` and `upstream_limit` hold for the fleet, not for each gateway.
+    limits: bool,
+    /// The gateways of the fleet: without having heard of the others, a gateway takes this share of a limit. Default: 1.
+    #[schemars(range(min = 1, max = 10_000))]
+    expected_gateways: Option<u32>,
     /// Allows an engine without TLS, or without a password, that is not on this machine.
     allow_insecure: bool,
 }
@@ -83,6 +88,8 @@ impl Default for RawShared {
             prefix: "cg1".into(),
             timeout: Duration::from_millis(20).into(),
             cache: true,
+            limits: true,
+            expected_gateways: None,
             allow_insecure: false,
         }
     }
@@ -117,6 +124,10 @@ pub(crate) struct EngineSettings {
     pub(crate) prefix: String,
     pub(crate) timeout: Duration,
     pub(crate) cache: bool,
+    /// Whether the tenants' limits hold for the fleet.
+    pub(crate) limits: bool,
+    /// At least 1, if set.
+    pub(crate) expected_gateways: Option<u32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -144,6 +155,8 @@ pub(crate) struct EffectiveShared {
     prefix: String,
     timeout: Span,
     cache: bool,
+    limits: bool,
+    expected_gateways: u32,
     allow_insecure: bool,
 }
 
@@ -165,6 +178,8 @@ impl RawShared {
             prefix: self.prefix.clone(),
             timeout: self.timeout,
             cache: self.cache,
+            limits: self.limits,
+            expected_gateways: self.expected_gateways.unwrap_or(1),
             allow_insecure: self.allow_insecure,
         }
     }
@@ -174,6 +189,13 @@ impl RawShared {
         let secrets = secrets.into_iter().flatten().filter_map(|secret| SecretSource::from(secret).file());
         let certificates = [&self.ca_file, &self.client_cert, &self.client_key];
         secrets.chain(certificates.into_iter().flatten().cloned()).collect()
+    }
+}
+
+impl EngineSettings {
+    /// The gateways to reckon with before any was heard of.
+    pub(crate) fn gateways(&self) -> u32 {
+        self.expected_gateways.unwrap_or(1)
     }
 }
 
@@ -215,6 +237,9 @@ impl Section for SharedSettings {
         let bounds = Duration::from_millis(1)..=Duration::from_secs(1);
         if !bounds.contains(&raw.timeout.get()) {
             checker.problem("shared.timeout", "expected a duration from 1ms to 1s");
+        }
+        if raw.expected_gateways.is_some_and(|gateways| !(1..=10_000).contains(&gateways)) {
+            checker.problem("shared.expected_gateways", "expected 1 to 10000");
         }
         let mut secret = |key: &str, source: &Option<RawSecret>| {
             source.as_ref().and_then(|source| checker.engine_secret(key, source))
@@ -274,6 +299,8 @@ impl Section for SharedSettings {
             prefix: raw.prefix,
             timeout: raw.timeout.get(),
             cache: raw.cache,
+            limits: raw.limits,
+            expected_gateways: raw.expected_gateways,
         };
         Some(Self { engine: Some(engine), shown, files })
     }

@@ -57,7 +57,8 @@ impl SharedLevel {
         self.timeout.store(u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX), Relaxed);
     }
 
-    pub(super) fn timeout(&self) -> Duration {
+    /// What a lookup waits for an answer.
+    pub(crate) fn timeout(&self) -> Duration {
         Duration::from_micros(self.timeout.load(Relaxed))
     }
 

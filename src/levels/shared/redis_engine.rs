@@ -46,7 +46,8 @@ impl RedisEngine {
         self.settings.store(Arc::new(settings));
     }
 
-    fn link(&self) -> Result<Arc<EngineLink>, EngineFailure> {
+    /// The connection of lookups.
+    pub(crate) fn link(&self) -> Result<Arc<EngineLink>, EngineFailure> {
         self.link.load_full().ok_or(EngineFailure::Unreachable)
     }
 

@@ -45,7 +45,7 @@ impl Upstream {
         let rate = budget.rate();
         match (budget.look(now), urgency) {
             (Err(Exhausted { retry_after, .. }), _) => Err(FetchError::Budget { retry_after }),
-            (Ok(left), Urgency::Background) if left.remaining <= rate.burst.get() / 4 => {
+            (Ok(left), Urgency::Background) if left.remaining <= budget.reserve(&left) => {
                 Err(FetchError::Budget { retry_after: rate.interval })
             }
             (Ok(_), Urgency::Background | Urgency::Foreground) => Ok(()),
@@ -70,9 +70,9 @@ impl Upstream {
 
     /// Admits one request for media. It has a connection of its own, and the breaker learns nothing of it: media may
     /// fail where calls don't.
-    pub(super) fn admit_media(&self) -> Result<(), FetchError> {
+    pub(super) async fn admit_media(&self) -> Result<(), FetchError> {
         self.look(Urgency::Foreground, clock::now())?;
-        self.charge(Urgency::Foreground)
+        self.charge(Urgency::Foreground).await
     }
 
     /// Admits a fetch's first request.
@@ -82,7 +82,7 @@ impl Upstream {
         deadline: Instant,
     ) -> Result<Admitted<'_>, FetchError> {
         let admitted = self.enter(urgency, deadline).await?;
-        self.charge(urgency)?;
+        self.charge(urgency).await?;
         Ok(admitted)
     }
 
@@ -110,7 +110,7 @@ impl Upstream {
             RepeatReason::OtherVersion | RepeatReason::MixUp => {
                 breaker.end(last.ending);
                 let breaker = self.ask_breaker().ok()?;
-                self.charge(urgency).ok()?;
+                self.charge(urgency).await.ok()?;
                 Some(Admitted { slot, breaker })
             }
             RepeatReason::Retry | RepeatReason::HopStatus => {
@@ -120,7 +120,7 @@ impl Upstream {
                     tokio::time::sleep(pause).await;
                 }
                 let admitted = self.enter(urgency, deadline).await.ok()?;
-                (self.retries.withdraw() && self.charge(urgency).is_ok()).then_some(admitted)
+                (self.retries.withdraw() && self.charge(urgency).await.is_ok()).then_some(admitted)
             }
         }
     }
@@ -141,12 +141,11 @@ impl Upstream {
             .map_err(|retry_after| FetchError::Unavailable { retry_after })
     }
 
-    /// Takes one request from the tenant's budget.
-    fn charge(&self, urgency: Urgency) -> Result<(), FetchError> {
+    /// Takes one request from the tenant's budget. Waits a moment for what a fleet has of it.
+    async fn charge(&self, urgency: Urgency) -> Result<(), FetchError> {
         let Some(budget) = &self.parts.budget else { return Ok(()) };
-        let now = clock::now();
-        self.check_budget(urgency, now)?;
-        match budget.take(now) {
+        self.check_budget(urgency, clock::now())?;
+        match budget.acquire().await {
             Ok(_) => Ok(()),
             Err(Exhausted { retry_after, .. }) => Err(FetchError::Budget { retry_after }),
         }

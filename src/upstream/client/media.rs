@@ -93,7 +93,7 @@ impl Upstream {
         let first = hop.link.clone();
         loop {
             if hop.destination == Destination::Base {
-                self.admit_media().map_err(|error| {
+                self.admit_media().await.map_err(|error| {
                     self.count_refusal(&error, Urgency::Foreground);
                     MediaError::NotSent(error)
                 })?;

@@ -12,7 +12,7 @@ use super::super::permit::SharedBreaker;
 use super::super::retry_budget::RetryBudget;
 use super::super::transport::Transport;
 use super::reports::LogThrottles;
-use crate::clock::WallClock;
+use crate::clock::{Instant, WallClock};
 use crate::config::{MediaSettings, UpstreamSettings};
 use crate::limits::Limiter;
 use crate::telemetry::{Telemetry, TenantMetrics};
@@ -105,6 +105,20 @@ impl Upstream {
 
     pub(crate) const fn transport(&self) -> &Arc<dyn Transport> {
         &self.parts.transport
+    }
+
+    /// Prepares for a fetch that may follow. Does not wait.
+    pub(crate) fn foresee_fetch(&self, now: Instant) {
+        if let Some(budget) = &self.parts.budget {
+            budget.foresee(now);
+        }
+    }
+
+    /// Notes that a fetch that follows has waited for a fleet since `began`.
+    pub(crate) fn note_waited(&self, began: Instant, now: Instant) {
+        if let Some(budget) = &self.parts.budget {
+            budget.note_waited(began, now);
+        }
     }
 
     /// The tenant's `upstream_limit`.

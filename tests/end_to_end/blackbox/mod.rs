@@ -18,6 +18,7 @@ mod engine_kinds;
 mod explain;
 mod fleet;
 mod fleet_demo;
+mod fleet_limits;
 mod http2;
 mod limits;
 mod listeners;

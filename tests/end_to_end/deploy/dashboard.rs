@@ -107,8 +107,9 @@ fn every_metric_in_rules_and_dashboard_is_in_a_real_scrape_or_recorded() {
     // Levels, the fleet and media have series where they are configured.
     let disk = Disk::new();
     let routes = "routes = [\"call\", \"recording\", \"transcription\"]";
+    let limit = "rate_limit = { per_second = 100 }";
     let config = disk.config().with("shared", &engine.section());
-    let gateway = config.tenant(0, routes).start(&upstream);
+    let gateway = config.tenant(0, routes).tenant(0, limit).start(&upstream);
     gateway.wait_for_fleet(1);
     // Series with an error code appear with the first refusal.
     assert_eq!(gateway.connect().get("/v1/calls/call_1", "unknown", &[]).read().status, 401);

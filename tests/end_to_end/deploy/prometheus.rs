@@ -151,7 +151,10 @@ fn prometheus_evaluates_every_rule_and_has_data_for_every_panel() {
     let gateway = disk
         .config()
         .with("shared", &engine.section())
-        .tenant(0, "routes = [\"call\", \"recording\", \"transcription\"]")
+        .tenant(
+            0,
+            "routes = [\"call\", \"recording\", \"transcription\"]\nrate_limit = { per_second = 1000 }",
+        )
         .start(&upstream);
     let Some(prometheus) = Prometheus::watching(&[("credira-gateway", None, gateway.admin)]) else { return };
 
