@@ -153,10 +153,14 @@ impl Evaluation<'_> {
 
     fn report_quota(&mut self, step: &'static str, left: Quota) {
         let result = if left.remaining > 0 { "passes" } else { "spent" };
-        let mut details = json!({ "remaining": left.remaining, "full_in_seconds": left.full_in_seconds });
-        if let Some(scope) = left.scope {
-            details["scope"] = scope.label().into();
-        }
+        let Quota { remaining, full_in_seconds, scope } = left;
+        let details = match scope {
+            None => json!({ "remaining": remaining, "full_in_seconds": full_in_seconds }),
+            Some(scope) => {
+                let scope = scope.label();
+                json!({ "remaining": remaining, "full_in_seconds": full_in_seconds, "scope": scope })
+            }
+        };
         self.report(step, result, details);
     }
 
