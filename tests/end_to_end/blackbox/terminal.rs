@@ -21,7 +21,8 @@ impl Terminal {
         let path = program(&[]).get_program().to_str().unwrap().to_owned();
         let mut command = Command::new("script");
         command.args(["--quiet", "--flush", "--return", "--command"]);
-        command.arg(format!("exec '{path}' {}", quoted.join(" "))).arg("/dev/null");
+        // Where the tests run in the background, Ctrl-C is ignored.
+        command.arg(format!("exec env --default-signal=INT '{path}' {}", quoted.join(" "))).arg("/dev/null");
         command
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
