@@ -120,19 +120,35 @@ impl AdminPlane {
     /// Sends an API request; a refusal becomes a failure with its message.
     pub(crate) fn api(&self, method: &Method, path: &str) -> Result<Value, Exit> {
         let asked = self.ask(method, path)?;
-        if asked.status.is_success() {
-            return Ok(parse(&asked));
-        }
+        if asked.status.is_success() { Ok(parse(&asked)) } else { Err(self.refused(&asked)) }
+    }
+
+    /// The failure for a refusal.
+    pub(crate) fn refused(&self, asked: &AdminReply) -> Exit {
         let endpoint = self.clients.first().map(|client| client.endpoint().to_string());
-        Err(Exit::failure(format!("{}: {}", endpoint.unwrap_or_default(), refusal(&asked))))
+        Exit::failure(format!("{}: {}", endpoint.unwrap_or_default(), refusal(asked)))
     }
 }
 
-/// A refusal as one line: status and message.
+/// A refusal as one line: status, message, and what a purge has not reached.
 pub(crate) fn refusal(asked: &AdminReply) -> String {
     let value = parse(asked);
     let message = value.pointer("/error/message").and_then(Value::as_str).unwrap_or("no usable answer");
-    format!("{}: {message}", asked.status)
+    let mut line = format!("{}: {message}", asked.status);
+    for (what, path) in
+        [("not applied by", "/error/details/missing"), ("disk not erased for", "/error/details/unerased")]
+    {
+        let names = texts(value.pointer(path));
+        if !names.is_empty() {
+            line += &format!("; {what} {}", names.join(", "));
+        }
+    }
+    line
+}
+
+/// The texts of a list; none if it is no list.
+pub(crate) fn texts(list: Option<&Value>) -> Vec<&str> {
+    list.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 /// Runs a command's requests.

@@ -1,13 +1,14 @@
 //! `purge`.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::io::{self, BufRead, Write};
 
 use futures_util::future::join_all;
 use http::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::admin_plane::{AdminPlane, block_on, parse, pretty, refusal};
+use super::admin_plane::{AdminPlane, block_on, parse, pretty, refusal, texts};
 use super::args::{PurgeArgs, Verbosity};
 use super::arguments::{CALL_ID_FORMAT, call_id, tenant};
 use super::outcome::{Exit, print};
@@ -43,15 +44,42 @@ pub(crate) fn run(args: &PurgeArgs) -> Result<(), Exit> {
 }
 
 fn purge(args: &PurgeArgs, path: &str, what: &str) -> Result<(), Exit> {
-    let answer = AdminPlane::of(&args.admin)?.api(&Method::DELETE, path)?;
+    let plane = AdminPlane::of(&args.admin)?;
+    let asked = plane.ask(&Method::DELETE, path)?;
+    let answer = parse(&asked);
     if args.admin.json {
-        return print(&pretty(&answer));
+        print(&pretty(&answer))?;
+    }
+    if !asked.status.is_success() {
+        return Err(plane.refused(&asked));
+    }
+    if args.admin.json || args.verbosity() == Verbosity::Quiet {
+        return Ok(());
     }
     let purged = answer.get("purged").and_then(Value::as_u64).unwrap_or(0);
-    match args.verbosity() {
-        Verbosity::Quiet => Ok(()),
-        Verbosity::Normal => print(&format!("purged {what}: {}\n", plural(purged, "entry", "entries"))),
+    let mut text = format!("purged {what}: {}", plural(purged, "entry", "entries"));
+    if let Some(reach) = answer.get("gateways") {
+        let count = |key: &str| reach.get(key).and_then(Value::as_u64).unwrap_or(0);
+        text += &format!(
+            " here, applied by {} of {}",
+            count("done"),
+            plural(count("told"), "gateway", "gateways")
+        );
     }
+    print(&format!("{text}\n"))?;
+    warn_of_silent(texts(answer.pointer("/gateways/silent")))
+}
+
+/// Names the gateways from which nothing is heard.
+fn warn_of_silent<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<(), Exit> {
+    for name in names {
+        writeln!(
+            io::stderr(),
+            "warning: nothing is heard of {name}: purge again when it is back, or, if it has ended for good, \
+             `purge --forget {name}`"
+        )?;
+    }
+    Ok(())
 }
 
 /// Ends the membership of a gateway of the fleet.
@@ -95,6 +123,8 @@ struct PurgeReport {
     calls: u64,
     /// Each ID with the reason.
     failed: Vec<(String, String)>,
+    /// Gateways of the fleet that were silent at any of them.
+    silent: BTreeSet<String>,
     progress: ProgressLine,
 }
 
@@ -104,6 +134,7 @@ fn purge_list(args: &PurgeArgs, tenant: &TenantName, listed: &[ListLine]) -> Res
         entries: 0,
         calls: 0,
         failed: Vec::new(),
+        silent: BTreeSet::new(),
         progress: ProgressLine::new(args.verbosity()),
     };
     let done = RefCell::new(done);
@@ -163,7 +194,9 @@ impl PurgeReport {
         let reason = match asked {
             Ok(asked) if asked.status == StatusCode::OK => {
                 self.calls += 1;
-                self.entries += parse(&asked).get("purged").and_then(Value::as_u64).unwrap_or(0);
+                let answer = parse(&asked);
+                self.entries += answer.get("purged").and_then(Value::as_u64).unwrap_or(0);
+                self.silent.extend(texts(answer.pointer("/gateways/silent")).into_iter().map(str::to_owned));
                 None
             }
             Ok(asked) => Some(refusal(&asked)),
@@ -174,12 +207,20 @@ impl PurgeReport {
     }
 
     fn report(self, args: &PurgeArgs, tenant: &TenantName) -> Result<(), Exit> {
-        let Self { entries, calls, failed, .. } = self;
+        let Self { entries, calls, failed, silent, .. } = self;
         if args.admin.json {
             let failed: Vec<_> =
                 failed.iter().map(|(id, reason)| json!({ "id": id, "reason": reason })).collect();
-            print(&pretty(&json!({ "purged": entries, "failed": failed })))?;
+            let mut told = Map::from_iter([
+                ("purged".to_owned(), entries.into()),
+                ("failed".to_owned(), Value::Array(failed)),
+            ]);
+            if !silent.is_empty() {
+                told.insert("silent".to_owned(), silent.into_iter().collect());
+            }
+            print(&pretty(&Value::Object(told)))?;
         } else {
+            warn_of_silent(silent.iter().map(String::as_str))?;
             for (id, reason) in &failed {
                 writeln!(io::stderr(), "{id}: {reason}")?;
             }

@@ -265,10 +265,14 @@ impl Fleet {
         let epoch = Epoch { number, random: fastrand::u64(..) };
         // If another gateway was first, the next heartbeat returns its epoch.
         if self.log.begin(seen, epoch, new_generation()).await? {
-            tracing::warn!(
-                epoch = number,
-                "fleet: there was no log of purges, or not the one known here: all that is older is unreachable"
-            );
+            if self.lock().position.is_none() {
+                tracing::info!(epoch = number, "fleet: the log of purges begins");
+            } else {
+                tracing::warn!(
+                    epoch = number,
+                    "fleet: the log of purges was lost, or is not the one known here: all caches are emptied"
+                );
+            }
             // After the beginning: a purge that was announced in the last epoch until then counts as applied here.
             self.empty().await?;
             self.enter(epoch, 0, 0);
@@ -278,6 +282,12 @@ impl Fleet {
 
     async fn adopt(&self, log: &LogView) -> Result<(), EngineFailure> {
         self.level.ledger().set_caught_up(false);
+        if self.lock().position.is_some() {
+            tracing::warn!(
+                epoch = log.epoch.number,
+                "fleet: another gateway has begun the log of purges anew: all caches are emptied"
+            );
+        }
         self.empty().await?;
         // The next heartbeat asks for floors and generations.
         self.enter(log.epoch, log.trimmed, log.last);

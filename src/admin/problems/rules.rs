@@ -109,7 +109,8 @@ fn of_process(seen: &ProcessObserved) -> Vec<Finding> {
     }
     if !seen.strangers.is_empty() {
         let message = format!(
-            "gateways of the fleet with another shared.key or other tenants' keys, which share nothing with this one: {}",
+            "gateways of the fleet whose keys differ: with another shared.key they share nothing with this one, with \
+             other keys of a tenant not its calls: {}",
             seen.strangers.join(", ")
         );
         add(ProblemKind::FleetKeysDiffer, None, message);

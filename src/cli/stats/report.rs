@@ -28,6 +28,9 @@ pub(super) fn text(stats: &Value, colour: Colour) -> String {
     if let Some(recent) = stats.get("recent") {
         out += &coverage(recent);
     }
+    if let Some(members) = stats.get("fleet").and_then(Value::as_array) {
+        out += &fleet(members);
+    }
     let problems = stats.get("problems").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     out.push('\n');
     out += &match problems {
@@ -51,6 +54,20 @@ fn coverage(recent: &Value) -> String {
         share(count("covered"), count("lookups")),
         count("saved"),
     )
+}
+
+/// The gateways of the fleet, this one first.
+fn fleet(members: &[Value]) -> String {
+    let name = |member: &Value| {
+        let name = member.get("name").and_then(Value::as_str).unwrap_or("?");
+        let is_silent = member.get("is_silent").and_then(Value::as_bool).unwrap_or(false);
+        if is_silent { format!("{name} (silent)") } else { name.to_owned() }
+    };
+    let mut names = members.iter().map(name);
+    let own = names.next().unwrap_or_default();
+    let others: Vec<_> = names.collect();
+    let others = if others.is_empty() { "no other".to_owned() } else { others.join(", ") };
+    format!("fleet: {own} (this gateway), {others}\n")
 }
 
 fn problem_line(problem: &Value, colour: Colour) -> String {

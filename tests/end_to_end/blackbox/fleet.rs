@@ -4,7 +4,8 @@
 use std::thread;
 
 use crate::support::{
-    Config, Disk, Engine, Gate, Gateway, TOKENS, Upstream, call, call_reply, eventually, reply,
+    Config, Disk, Engine, Finished, Gate, Gateway, TOKENS, Upstream, call, call_reply, eventually, program,
+    reply,
 };
 
 const MISS: &str = "fwd=uri-miss; fwd-status=200; stored; ttl";
@@ -99,6 +100,38 @@ fn a_purge_at_one_gateway_reaches_all() {
     }
     assert_eq!(one.metric("fleet_purges_total{result=\"done\"}"), 3.0);
     assert_eq!(other.metric("fleet_purges_total{result=\"applied\"}"), 3.0);
+}
+
+#[test]
+fn the_command_says_how_far_a_purge_has_come() {
+    let Some(mut engine) = Engine::start() else { return };
+    let upstream = completed();
+    let [one, other] = pair(&engine.config(), &upstream);
+    warm(&one, &["call_1"]);
+    let admin = one.admin.to_string();
+    let purge = |more: &[&str]| {
+        let words = [&["purge", "alpha", "call_1", "--admin", &admin], more].concat();
+        Finished::of(&mut program(&words))
+    };
+    let done = purge(&[]);
+    assert_eq!(
+        done.out, "purged call_1 of alpha: 1 entry here, applied by 2 of 2 gateways\n",
+        "{}",
+        done.err
+    );
+    let stats = Finished::of(&mut program(&["stats", "--admin", &admin])).out;
+    let fleet = stats.lines().find(|line| line.starts_with("fleet: ")).unwrap().to_owned();
+    assert!(fleet.contains(" (this gateway), "), "{fleet}");
+    let other_name = fleet.rsplit(' ').next().unwrap();
+    engine.kill();
+    eventually("it is noticed", || one.metric("level_up{level=\"shared\"}") == 0.0);
+    let refused = purge(&[]);
+    assert_eq!((refused.code, refused.out.as_str()), (1, ""));
+    assert!(refused.err.contains("; not applied by ") && refused.err.contains(other_name), "{}", refused.err);
+    let refused = purge(&["--json"]);
+    let details: serde_json::Value = serde_json::from_str(&refused.out).unwrap();
+    assert_eq!(details["error"]["code"], "PURGE_INCOMPLETE");
+    drop(other);
 }
 
 #[test]
