@@ -74,7 +74,7 @@ impl Gateway {
     }
 }
 
-/// What is the same for all decisions of one lookup.
+/// The same for all decisions of one lookup.
 struct ExplainedLookup {
     id: CallId,
     generation: Arc<Generation>,

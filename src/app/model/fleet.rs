@@ -8,7 +8,7 @@
 //! began, unless the answer named its gateway as silent, and that gateway has not heard of the purge since.
 //!
 //! What breaks it, in about one of 50,000 random sequences: an engine that is set back by purges which only gateways knew that
-//! ended in the same moment, so that the log goes on with other records of the same numbers, which the marks of what was
+//! ended in the same moment, so that other records get the same numbers, which the marks of what was
 //! fetched before don't tell apart.
 
 #![expect(clippy::disallowed_methods, reason = "what a simulation leaves behind ends with its runtime")]
