@@ -29,6 +29,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const USUAL_PAUSE: Duration = Duration::from_millis(100);
 /// How long nothing is asked after a failure.
 const AFTER_FAILURE: Duration = Duration::from_millis(250);
+/// The longest interval of a share, as long as a limit may take to refill: many gateways of a slow limit would exceed
+/// what a local bucket can count.
+const LONGEST_SHARE_INTERVAL: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// When a request may be admitted by a lease that is on its way, which then repays it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -322,7 +325,7 @@ fn allowance(rate: Rate, gateways: u32) -> u32 {
 pub(super) fn share(rate: Rate, gateways: u32) -> Rate {
     let gateways = gateways.max(1);
     let burst = std::num::NonZeroU32::new(rate.burst.get() / gateways).unwrap_or(std::num::NonZeroU32::MIN);
-    Rate { interval: rate.interval.saturating_mul(gateways), burst }
+    Rate { interval: rate.interval.saturating_mul(gateways).min(LONGEST_SHARE_INTERVAL), burst }
 }
 
 #[cfg(test)]

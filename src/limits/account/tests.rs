@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock;
+use crate::limits::bucket::LocalBucket;
 
 fn rate(micros: u64, burst: u32) -> Rate {
     Rate { interval: Duration::from_micros(micros), burst: NonZeroU32::new(burst).unwrap() }
@@ -328,4 +329,15 @@ fn a_share_has_a_part_of_the_rate_and_at_least_one_request() {
     assert_eq!(share(rate(1_000, 10), 3), rate(3_000, 3));
     assert_eq!(share(rate(1_000, 2), 3), rate(3_000, 1));
     assert_eq!(share(rate(1_000, 2), 1), rate(1_000, 2));
+}
+
+#[test]
+fn a_share_of_the_slowest_limit_among_many_gateways_is_one_that_a_bucket_can_count() {
+    let slowest = Rate { interval: Duration::from_secs_f64(1.0 / 1e-7), burst: NonZeroU32::MIN };
+    for gateways in [2000, u32::MAX] {
+        let bucket = LocalBucket::new(share(slowest, gateways), Some(LimitScope::Local));
+        assert!(bucket.take(clock::now()).is_ok());
+        let refused = bucket.take(clock::now()).unwrap_err();
+        assert!(refused.retry_after > Duration::from_secs(365 * 24 * 3600), "{refused:?}");
+    }
 }
