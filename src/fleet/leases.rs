@@ -167,6 +167,7 @@ impl Leases {
         if switch.is_down() {
             return Err(EngineFailure::NotReady);
         }
+        let began = clock::now();
         let asking = self.engine.lease(bucket.name, bucket.rate, tokens);
         let answer = match clock::within(DEADLINE, asking).await {
             Ok(answer) => answer,
@@ -174,7 +175,10 @@ impl Leases {
         };
         match &answer {
             Ok(grant) => {
-                switch.note_success();
+                // A late answer still brings tokens, but an engine that is too slow for lookups must be taken out of use.
+                if clock::now().duration_since(began) <= self.level.timeout() {
+                    switch.note_success();
+                }
                 if tokens > 0 {
                     bucket.count(result_of(tokens, grant.given));
                 }

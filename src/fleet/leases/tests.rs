@@ -206,6 +206,23 @@ async fn an_engine_that_answers_nothing_is_left_for_the_share_until_it_answers()
     assert_eq!(limiter.scope(clock::now()), Some(LimitScope::Fleet), "without a request");
 }
 
+#[tokio::test(start_paused = true)]
+async fn only_an_answer_within_the_timeout_speaks_for_the_engine() {
+    for (millis, is_down) in [(15, false), (25, true)] {
+        let fleet = ModelFleet::new(1);
+        fleet.engine.millis.store(millis, Relaxed);
+        let limiter = &fleet.limiters(LimitLabel::Tenant, 1000, 8)[0];
+        let switch = fleet.gateways[0].level.switch();
+        for _ in 0..3 {
+            assert!(limiter.take(clock::now()).is_ok());
+            tokio::time::sleep(Duration::from_millis(2500)).await;
+            // As a lookup does that got no answer in time.
+            switch.note_failure(EngineFailure::Timeout);
+        }
+        assert_eq!((switch.is_down(), fleet.calls()), (is_down, 3), "{millis} ms");
+    }
+}
+
 #[test]
 fn each_limit_has_a_bucket_of_its_own_whose_name_reveals_nothing() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
