@@ -291,20 +291,28 @@ impl LeaseAccount {
 
     /// What the fleet has left, as far as it is known here: the bucket as it was when last seen, and refilled since.
     pub(super) fn quota(&self, now: Instant) -> Quota {
-        let burst = self.rate.burst.get();
-        let in_bucket = self.bucket.map_or(f64::from(burst), |SeenBucket { tokens, at }| {
-            let refilled = now.duration_since(at).as_secs_f64() / self.rate.interval.as_secs_f64();
-            (tokens + refilled).min(f64::from(burst))
-        });
         // Neither negative nor above the burst.
-        let left = (in_bucket as u32).saturating_add(self.held_at(now)).saturating_sub(self.owed);
-        self.quota_of(left.min(burst))
+        let in_bucket = self.in_bucket(now) as u32;
+        let left = in_bucket.saturating_add(self.held_at(now)).saturating_sub(self.owed);
+        self.quota_of(left.min(self.rate.burst.get()))
     }
 
-    /// The refusal of a request.
+    /// The bucket as it was when last seen, and refilled since; full before.
+    fn in_bucket(&self, now: Instant) -> f64 {
+        let burst = f64::from(self.rate.burst.get());
+        self.bucket.map_or(burst, |SeenBucket { tokens, at }| {
+            let refilled = now.duration_since(at).as_secs_f64() / self.rate.interval.as_secs_f64();
+            (tokens + refilled).min(burst)
+        })
+    }
+
+    /// The refusal of a request: until the bucket can have a token for it, once what is owed is repaid, and no sooner
+    /// than it is asked again.
     pub(super) fn exhausted(&self, now: Instant) -> Exhausted {
-        let paused = self.paused_until.map(|until| until.duration_since(now)).filter(|left| !left.is_zero());
-        Exhausted { retry_after: paused.unwrap_or(self.rate.interval), left: self.quota_of(0) }
+        let paused = self.paused_until.map_or(Duration::ZERO, |until| until.duration_since(now));
+        let missing = 1.0 + f64::from(self.owed) - self.in_bucket(now);
+        let refilled = self.rate.interval.mul_f64(missing.max(0.0));
+        Exhausted { retry_after: refilled.max(paused).max(SHORTEST_PAUSE), left: self.quota_of(0) }
     }
 
     fn quota_of(&self, remaining: u32) -> Quota {

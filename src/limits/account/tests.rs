@@ -291,11 +291,27 @@ fn a_bucket_that_is_empty_is_not_asked_until_it_can_have_a_token() {
     assert_eq!(account.ask(start + millis(299), 1), None);
     assert!(account.ask(start + millis(301), 1).is_some());
     account.receive(start + millis(301), 0, 0.0);
+    let at = |after: u64| start + millis(301 + after);
+    let later = |after: u64| account.exhausted(at(after)).retry_after.as_millis();
+    assert_eq!((later(0), later(10_000)), (30_000, 20_000), "when a token has come");
+    assert_eq!(account.would_admit(at(999)), LeaseVerdict::Refused);
+    assert_eq!(account.would_admit(at(1000)), LeaseVerdict::Admitted, "it may be another bucket by then");
+}
+
+#[test]
+fn a_refusal_says_when_a_token_can_come() {
+    let start = clock::now();
+    let mut account = LeaseAccount::new(rate(60_000_000, 4), Overdraft::AtOnce);
+    account.ask(start, 1).unwrap();
     assert_eq!(
-        account.exhausted(start + millis(301)).retry_after,
-        LONGEST_PAUSE,
-        "it may be another bucket by then"
+        account.exhausted(start).retry_after,
+        SHORTEST_PAUSE,
+        "a lease of a full bucket is on its way"
     );
+    account.receive(start, 0, 0.0);
+    assert_eq!(account.exhausted(start).retry_after, Duration::from_secs(60));
+    account.owed = 2;
+    assert_eq!(account.exhausted(start).retry_after, Duration::from_secs(180), "once two are repaid");
 }
 
 #[test]
