@@ -44,6 +44,14 @@ impl Limiter {
         }
     }
 
+    /// The rate that is applied for this scope: that of this gateway's share, while that holds.
+    pub(crate) fn rate_in(&self, scope: Option<LimitScope>) -> Rate {
+        match &self.source {
+            LimitSource::Fleet(leased) if scope == Some(LimitScope::Local) => leased.share(),
+            LimitSource::Local(_) | LimitSource::Fleet(_) => self.rate(),
+        }
+    }
+
     /// Whether it is a limit that a fleet shares.
     pub(crate) const fn is_leased(&self) -> bool {
         matches!(self.source, LimitSource::Fleet(_))
@@ -83,11 +91,7 @@ impl Limiter {
 
     /// A quarter of what passes at once, left to requests that clients wait for. `left` is what the limit has.
     pub(crate) fn reserve(&self, left: &Quota) -> u32 {
-        let burst = match &self.source {
-            LimitSource::Fleet(leased) if left.scope == Some(LimitScope::Local) => leased.share().burst,
-            LimitSource::Local(_) | LimitSource::Fleet(_) => self.rate().burst,
-        };
-        burst.get() / 4
+        self.rate_in(left.scope).burst.get() / 4
     }
 
     /// The remaining quota, without taking a token.

@@ -178,9 +178,11 @@ async fn while_the_level_is_down_nothing_is_sent_and_each_gateway_has_its_share(
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!((admitted, fleet.calls()), (3, 0));
-    assert_eq!(limiter.scope(clock::now()), Some(LimitScope::Local));
+    let scope = limiter.scope(clock::now());
+    assert_eq!((scope, limiter.rate_in(scope)), (Some(LimitScope::Local), rate(180_000, 3)));
     switch.set_up();
-    assert_eq!(limiter.scope(clock::now()), Some(LimitScope::Fleet));
+    let scope = limiter.scope(clock::now());
+    assert_eq!((scope, limiter.rate_in(scope)), (Some(LimitScope::Fleet), rate(60_000, 9)));
     assert!(limiter.acquire().await.is_ok());
     assert_eq!(fleet.calls(), 1);
 }
