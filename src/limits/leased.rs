@@ -41,7 +41,8 @@ pub(crate) struct LeasedLimit {
 
 struct LeasedState {
     account: LeaseAccount,
-    /// Kept for as long as the share is the same, so that an engine that comes and goes refills nothing.
+    /// Drawn down by every request that is admitted, and kept for as long as the share is the same, so that an engine
+    /// that comes and goes refills nothing.
     share: Option<LocalBucket>,
     is_falling_back: bool,
 }
@@ -140,7 +141,11 @@ impl LeasedLimit {
         let begins_to_fall_back = verdict == LeaseVerdict::Unanswered && !state.is_falling_back;
         state.is_falling_back = verdict == LeaseVerdict::Unanswered;
         let taken = match verdict {
-            LeaseVerdict::Admitted => Ok(state.account.quota(now)),
+            LeaseVerdict::Admitted => {
+                // The share that may follow must not grant once more what the fleet has granted.
+                let _ = state.share(gateways).take(now);
+                Ok(state.account.quota(now))
+            }
             LeaseVerdict::Refused => Err(RefusedAttempt {
                 spent: state.account.exhausted(now),
                 awaited_since: state.account.awaited_since(),
