@@ -143,6 +143,11 @@ impl Leases {
 
     /// Asks until there is an answer, or another request of the limit is on its way.
     async fn satisfy(&self, LeaseRequest { limit, bucket, mut tokens }: LeaseRequest) {
+        // The first of a herd has sent this request; the others are about to wait for what it brings.
+        tokio::task::yield_now().await;
+        let Some(waiting) = limit.upgrade() else { return };
+        tokens = waiting.ask_for_herd().unwrap_or(tokens);
+        drop(waiting);
         loop {
             let answer = self.ask(&bucket, tokens).await;
             let Some(waiting) = limit.upgrade() else { return };

@@ -140,6 +140,16 @@ impl LeaseAccount {
         if are_rare { None } else { self.ask_for_demand(now, gateways) }
     }
 
+    /// The tokens to ask for, of those that [`ask`](Self::ask) has noted and that are not asked for yet: at least as many,
+    /// and enough for the requests that have come since.
+    pub(super) fn ask_for_herd(&mut self, gateways: u32) -> Option<u32> {
+        let waiting = self.waiting.min(self.most(gateways));
+        let asked = self.asked.as_mut()?;
+        asked.tokens = asked.tokens.max(self.owed.saturating_add(waiting));
+        self.last_wish = self.last_wish.max(waiting);
+        Some(asked.tokens)
+    }
+
     /// The tokens to ask for after a failure, if none are on their way: as many as are owed, to learn whether the
     /// engine answers again.
     pub(super) fn ask_again(&mut self, now: Instant) -> Option<u32> {
@@ -159,12 +169,15 @@ impl LeaseAccount {
             return 1;
         }
         let gateways = gateways.max(1);
-        let most = self.rate.burst.get().div_ceil(gateways);
         let part = HORIZON.as_nanos() / self.rate.interval.saturating_mul(gateways).as_nanos().max(1);
         let since = self.last_asked.map_or(HORIZON, |last| now.duration_since(last)).max(SHORTEST_MEASURE);
         let demand = (u128::from(self.attempts) * HORIZON.as_nanos()).div_ceil(since.as_nanos());
         let wish = part.max(demand).max(u128::from(self.waiting));
-        u32::try_from(wish).unwrap_or(u32::MAX).clamp(1, most)
+        u32::try_from(wish).unwrap_or(u32::MAX).clamp(1, self.most(gateways))
+    }
+
+    fn most(&self, gateways: u32) -> u32 {
+        self.rate.burst.get().div_ceil(gateways.max(1))
     }
 
     /// Admits a request, or not.

@@ -212,6 +212,12 @@ impl LeasedLimit {
         self.answers.notify_waiters();
     }
 
+    /// The tokens to ask for now, instead of those that were requested and are not asked for yet.
+    pub(crate) fn ask_for_herd(&self) -> Option<u32> {
+        let gateways = self.desk.gateways();
+        self.lock().account.ask_for_herd(gateways)
+    }
+
     /// The tokens to ask for after a failure, unless others are on their way.
     pub(crate) fn ask_again(&self, now: Instant) -> Option<u32> {
         self.lock().account.ask_again(now)

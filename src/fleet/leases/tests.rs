@@ -136,6 +136,26 @@ async fn a_herd_of_fetches_at_one_gateway_gets_the_whole_bucket() {
     assert_eq!(admitted, 30, "{} calls", fleet.calls());
 }
 
+/// A second question would come back too late.
+#[tokio::test(start_paused = true)]
+async fn the_first_question_is_sized_with_the_herd() {
+    let fleet = ModelFleet::new(1);
+    fleet.engine.millis.store(11, Relaxed);
+    let limiter = Arc::new(fleet.limiters(LimitLabel::Upstream, 60_000, 30).remove(0));
+    let tasks = TaskTracker::new();
+    let herd: Vec<_> = (0..30)
+        .map(|_| {
+            let limiter = Arc::clone(&limiter);
+            tasks.spawn(async move { limiter.acquire().await.is_ok() })
+        })
+        .collect();
+    let mut admitted = 0;
+    for fetch in herd {
+        admitted += u32::from(fetch.await.unwrap());
+    }
+    assert_eq!((admitted, fleet.calls()), (30, 1));
+}
+
 // M20.
 #[tokio::test(start_paused = true)]
 async fn an_engine_slower_than_a_lookup_waits_refuses_none_and_wastes_nothing() {
