@@ -38,7 +38,7 @@ const LONGEST_SHARE_INTERVAL: Duration = Duration::from_secs(366 * 24 * 3600);
 pub(crate) enum Overdraft {
     /// At once: the request can't wait.
     AtOnce,
-    /// Once the lease has been waited for.
+    /// Once the request has waited for the engine long enough.
     WhenLate,
 }
 
@@ -61,8 +61,6 @@ struct Lease {
 struct AskedLease {
     tokens: u32,
     at: Instant,
-    /// A request has waited for it in vain.
-    is_late: bool,
 }
 
 /// The fleet's bucket, as of the last answer.
@@ -157,7 +155,7 @@ impl LeaseAccount {
     }
 
     fn note_asked(&mut self, now: Instant, tokens: u32) -> u32 {
-        self.asked = Some(AskedLease { tokens, at: now, is_late: false });
+        self.asked = Some(AskedLease { tokens, at: now });
         (self.last_asked, self.attempts) = (Some(now), 0);
         tokens
     }
@@ -180,15 +178,15 @@ impl LeaseAccount {
         self.rate.burst.get().div_ceil(gateways.max(1))
     }
 
-    /// Admits a request, or not.
-    pub(super) fn admit(&mut self, now: Instant, gateways: u32) -> LeaseVerdict {
+    /// Admits a request, or not. `is_late` is whether the request has waited for the engine long enough.
+    pub(super) fn admit(&mut self, now: Instant, gateways: u32, is_late: bool) -> LeaseVerdict {
         if self.is_lost(now) {
             return LeaseVerdict::Unanswered;
         }
         if self.spend(now) {
             return LeaseVerdict::Admitted;
         }
-        if self.may_overdraw() && self.owed < allowance(self.rate, gateways) {
+        if self.may_overdraw(is_late) && self.owed < allowance(self.rate, gateways) {
             self.owed += 1;
             return LeaseVerdict::Admitted;
         }
@@ -207,21 +205,14 @@ impl LeaseAccount {
         }
     }
 
-    /// When the lease was asked for that a refused request may wait for.
-    pub(super) fn awaited_since(&self) -> Option<Instant> {
-        self.asked.filter(|asked| !asked.is_late).map(|asked| asked.at)
+    /// Whether a lease is on its way, which a refused request may wait for.
+    pub(super) const fn is_asked(&self) -> bool {
+        self.asked.is_some()
     }
 
     /// A request begins or ends to wait for a lease.
     pub(super) fn note_waiting(&mut self, change: i32) {
         self.waiting = self.waiting.saturating_add_signed(change);
-    }
-
-    /// A request has waited for the lease long enough.
-    pub(super) fn note_late(&mut self) {
-        if let Some(asked) = &mut self.asked {
-            asked.is_late = true;
-        }
     }
 
     /// Takes the answer: the tokens that the bucket gave, and those that it has left.
@@ -260,11 +251,11 @@ impl LeaseAccount {
         filling.min(USUAL_PAUSE).max(next).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
     }
 
-    fn may_overdraw(&self) -> bool {
-        self.asked.is_some_and(|asked| match self.overdraft {
-            Overdraft::AtOnce => true,
-            Overdraft::WhenLate => asked.is_late,
-        })
+    fn may_overdraw(&self, is_late: bool) -> bool {
+        match self.overdraft {
+            Overdraft::AtOnce => self.is_asked(),
+            Overdraft::WhenLate => self.is_asked() && is_late,
+        }
     }
 
     fn add_lease(&mut self, lease: Lease) {

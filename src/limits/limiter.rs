@@ -1,6 +1,7 @@
 //! A rate limiter, wherever its tokens come from.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::account::Overdraft;
 use super::bucket::LocalBucket;
@@ -73,11 +74,12 @@ impl Limiter {
         }
     }
 
-    /// As [`take`](Self::take), but waits a moment for what the fleet has.
-    pub(crate) async fn acquire(&self) -> Result<Quota, Exhausted> {
+    /// As [`take`](Self::take), but waits a moment for what the fleet has. `waited` is how long the request has waited for
+    /// its engine before.
+    pub(crate) async fn acquire(&self, waited: Duration) -> Result<Quota, Exhausted> {
         match &self.source {
             LimitSource::Local(bucket) => bucket.take(clock::now()),
-            LimitSource::Fleet(leased) => leased.acquire().await,
+            LimitSource::Fleet(leased) => leased.acquire(waited).await,
         }
     }
 
@@ -103,13 +105,6 @@ impl Limiter {
     pub(crate) fn foresee(&self, now: Instant) {
         if let LimitSource::Fleet(leased) = &self.source {
             leased.foresee(now);
-        }
-    }
-
-    /// Notes that a request that is about to take a token has waited since `began` for what else the fleet has.
-    pub(crate) fn note_waited(&self, began: Instant, now: Instant) {
-        if let LimitSource::Fleet(leased) = &self.source {
-            leased.note_waited(began, now);
         }
     }
 }

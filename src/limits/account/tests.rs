@@ -61,6 +61,8 @@ struct ModelFleet {
     now: Instant,
     bucket: ModelBucket,
     gateways: Vec<ModelGateway>,
+    /// Whether its requests have waited long enough.
+    are_late: bool,
     admitted: Vec<Instant>,
 }
 
@@ -72,6 +74,7 @@ impl ModelFleet {
             now,
             bucket: ModelBucket::full(rate, now),
             gateways: (0..gateways).map(|_| gateway()).collect(),
+            are_late: false,
             admitted: Vec::new(),
         }
     }
@@ -86,7 +89,7 @@ impl ModelFleet {
         if let Some(tokens) = gateway.account.ask(now, count) {
             gateway.next = Some((now + millis(trip.there), Event::Asked { tokens, trip }));
         }
-        let verdict = gateway.account.admit(now, count);
+        let verdict = gateway.account.admit(now, count, self.are_late);
         if verdict == LeaseVerdict::Admitted {
             self.admitted.push(now);
         }
@@ -161,8 +164,11 @@ fn the_bound_holds_however_gateways_and_engine_interleave() {
     let micros = prop_oneof![500..20_000_u64, 20_000..2_000_000_u64];
     let cases = (1..5_usize, micros, 1..60_u32, requests());
     proptest!(ProptestConfig::with_cases(300), |((gateways, micros, burst, requests) in cases)| {
-        for overdraft in [Overdraft::AtOnce, Overdraft::WhenLate] {
+        for (overdraft, are_late) in
+            [(Overdraft::AtOnce, false), (Overdraft::WhenLate, false), (Overdraft::WhenLate, true)]
+        {
             let mut fleet = ModelFleet::new(gateways, rate(micros, burst), overdraft);
+            fleet.are_late = are_late;
             for (pause, count, place, trip) in &requests {
                 fleet.advance(millis(*pause));
                 for _ in 0..*count {
@@ -170,9 +176,9 @@ fn the_bound_holds_however_gateways_and_engine_interleave() {
                 }
             }
             let count = fleet.count();
-            fleet.assert_bound(match overdraft {
-                Overdraft::AtOnce => count * burst.div_ceil(4 * count),
-                Overdraft::WhenLate => 0,
+            fleet.assert_bound(match (overdraft, are_late) {
+                (Overdraft::AtOnce, _) | (_, true) => count * burst.div_ceil(4 * count),
+                (Overdraft::WhenLate, false) => 0,
             });
         }
     });
@@ -255,7 +261,7 @@ fn a_lease_that_comes_late_counts_and_one_that_is_not_spent_is_gone() {
     let start = clock::now();
     let asked = account.ask(start, 1).unwrap();
     account.receive(start + millis(700), asked, 50.0);
-    assert_eq!(account.admit(start + millis(999), 1), LeaseVerdict::Admitted);
+    assert_eq!(account.admit(start + millis(999), 1, false), LeaseVerdict::Admitted);
     let asked = account.ask(start + millis(1000), 1).unwrap();
     account.receive(start + millis(1001), asked, 50.0);
     assert!(account.held_at(start + millis(1002)) > 0);
@@ -270,10 +276,10 @@ fn an_engine_that_does_not_answer_is_lost_until_it_does() {
     let mut account = LeaseAccount::new(rate(1_000, 100), Overdraft::AtOnce);
     let start = clock::now();
     account.ask(start, 1).unwrap();
-    assert_eq!(account.admit(start + millis(249), 1), LeaseVerdict::Admitted, "on its way");
-    assert_eq!(account.admit(start + millis(250), 1), LeaseVerdict::Unanswered);
+    assert_eq!(account.admit(start + millis(249), 1, false), LeaseVerdict::Admitted, "on its way");
+    assert_eq!(account.admit(start + millis(250), 1, false), LeaseVerdict::Unanswered);
     account.fail(start + millis(900));
-    assert_eq!(account.admit(start + millis(5000), 1), LeaseVerdict::Unanswered);
+    assert_eq!(account.admit(start + millis(5000), 1, false), LeaseVerdict::Unanswered);
     assert_eq!(account.ask_again(start + millis(5000)), Some(1), "what is owed");
     account.receive(start + millis(5001), 1, 99.0);
     assert_eq!((account.is_lost(start + millis(5001)), account.owed), (false, 0));
@@ -333,7 +339,7 @@ fn the_quota_is_what_the_fleet_has_left_as_far_as_it_is_known() {
     let fleet = Some(LimitScope::Fleet);
     assert_eq!(quota(&account, 0), (10, 0, fleet));
     account.ask(start, 1).unwrap();
-    account.admit(start, 1);
+    account.admit(start, 1, false);
     assert_eq!(quota(&account, 0), (9, 1, fleet), "one is owed");
     account.receive(start, 1, 4.5);
     assert_eq!(quota(&account, 0), (4, 6, fleet));
