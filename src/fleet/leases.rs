@@ -143,6 +143,11 @@ impl Leases {
 
     /// Asks until there is an answer, or another request of the limit is on its way.
     async fn satisfy(&self, LeaseRequest { limit, bucket, mut tokens }: LeaseRequest) {
+        // The first of a herd has sent this request; the others are about to wait for what it brings.
+        tokio::task::yield_now().await;
+        let Some(waiting) = limit.upgrade() else { return };
+        tokens = waiting.ask_for_herd().unwrap_or(tokens);
+        drop(waiting);
         loop {
             let answer = self.ask(&bucket, tokens).await;
             let Some(waiting) = limit.upgrade() else { return };
@@ -167,6 +172,7 @@ impl Leases {
         if switch.is_down() {
             return Err(EngineFailure::NotReady);
         }
+        let began = clock::now();
         let asking = self.engine.lease(bucket.name, bucket.rate, tokens);
         let answer = match clock::within(DEADLINE, asking).await {
             Ok(answer) => answer,
@@ -174,7 +180,10 @@ impl Leases {
         };
         match &answer {
             Ok(grant) => {
-                switch.note_success();
+                // A late answer still brings tokens, but an engine that is too slow for lookups must be taken out of use.
+                if clock::now().duration_since(began) <= self.level.timeout() {
+                    switch.note_success();
+                }
                 if tokens > 0 {
                     bucket.count(result_of(tokens, grant.given));
                 }

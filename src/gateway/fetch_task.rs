@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 use tokio::runtime::Handle;
@@ -146,8 +147,8 @@ impl FetchTask {
 
     async fn run(self, leader: CallLeader, urgency: Urgency, slot: Option<SlotPermit>) {
         let asked = clock::now();
-        let claim = match self.ask_below(urgency).await {
-            ControlFlow::Continue(claim) => claim,
+        let (claim, waited) = match self.ask_below(urgency).await {
+            ControlFlow::Continue(asked) => asked,
             ControlFlow::Break(end) => {
                 drop(slot);
                 let result = self.context.generation.complete(leader, FetchOutcome::unsent(end));
@@ -161,7 +162,7 @@ impl FetchTask {
         // A purge from here on must keep the response from being written below memory.
         let marks = FetchMarks::of(&self.context.tenant);
         let sent = clock::now();
-        let Fetched { result, effort } = self.fetch(urgency).await;
+        let Fetched { result, effort } = self.fetch(urgency, waited).await;
         let Self { context, entry, .. } = self;
         let end = match result {
             Ok(judgement) => FetchEnd::judged(judgement, &context.policy, clock::now()),
@@ -179,12 +180,12 @@ impl FetchTask {
         }
     }
 
-    /// Asks the levels below memory. Breaks with the end of the fetch, if that is one; else it holds a claim, if it may.
-    async fn ask_below(&self, urgency: Urgency) -> ControlFlow<FetchEnd, Option<CallClaim>> {
-        let (upstream, began) = (self.context.tenant.upstream(), clock::now());
+    /// Asks the levels below memory. Breaks with the end of the fetch, if that is one; else it holds a claim, if it may,
+    /// and has waited so long for the engine of the fleet.
+    async fn ask_below(&self, urgency: Urgency) -> ControlFlow<FetchEnd, (Option<CallClaim>, Duration)> {
         if self.below != BelowMemory::Only {
             // Beside the levels, so that the lookup waits for the fleet once.
-            upstream.foresee_fetch(began);
+            self.context.tenant.upstream().foresee_fetch(clock::now());
         }
         let wish = match (self.below, urgency) {
             (BelowMemory::Only, _) => ClaimWish::None,
@@ -197,17 +198,14 @@ impl FetchTask {
             }
             Recalled { is_claimed_elsewhere: true, .. } => ControlFlow::Break(FetchEnd::GaveWay),
             Recalled { .. } if self.below == BelowMemory::Only => ControlFlow::Break(FetchEnd::GaveWay),
-            Recalled { claim, .. } => {
-                upstream.note_waited(began, clock::now());
-                ControlFlow::Continue(claim)
-            }
+            Recalled { claim, engine_took, .. } => ControlFlow::Continue((claim, engine_took)),
         }
     }
 
-    async fn fetch(&self, urgency: Urgency) -> Fetched<Judgement> {
+    async fn fetch(&self, urgency: Urgency, waited: Duration) -> Fetched<Judgement> {
         let upstream = self.context.tenant.upstream();
         let read = |response, asked| self.read(response, asked);
-        upstream.fetch(&self.ask, urgency, self.context.deadlines.fetch, read).await
+        upstream.fetch(&self.ask, urgency, self.context.deadlines.fetch, waited, read).await
     }
 
     /// Judges a response to a request with the validators `asked`.

@@ -121,7 +121,7 @@ impl ListTask {
         let read = |response, _| self.read(response);
         let upstream = self.tenant.upstream();
         let Fetched { result, effort } =
-            upstream.fetch(&self.ask, Urgency::Foreground, self.deadline, read).await;
+            upstream.fetch(&self.ask, Urgency::Foreground, self.deadline, Duration::ZERO, read).await;
         let (mut result, lifetime) = match result {
             Ok((status, ListAdmission::List(response, lifetime))) => {
                 (ListResult::passed(status, response), lifetime)

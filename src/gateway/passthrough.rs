@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TRANSFER_ENCODING};
@@ -210,7 +211,7 @@ impl PassTask {
         let read = |response: UpstreamResponse, _| async move { judge(&response) };
         let upstream = self.tenant.upstream();
         let Fetched { result, effort } =
-            upstream.fetch(&self.ask, Urgency::Foreground, self.deadlines.fetch, read).await;
+            upstream.fetch(&self.ask, Urgency::Foreground, self.deadlines.fetch, Duration::ZERO, read).await;
         let passed = match result {
             Ok((status, ListAdmission::PassThrough(response) | ListAdmission::List(response, _))) => {
                 PassthroughResult { status: Some(status), unusable: None, response: Ok(response), effort }

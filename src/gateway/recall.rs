@@ -2,6 +2,7 @@
 //! behind the answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -26,6 +27,8 @@ pub(super) struct Recalled {
     pub(super) claim: Option<CallClaim>,
     /// Another gateway fetches the call.
     pub(super) is_claimed_elsewhere: bool,
+    /// The longest wait for the engine of a fleet.
+    pub(super) engine_took: Duration,
 }
 
 /// Asks the tenant's levels for a call, each once, and counts the results. `entry` is what memory has.
@@ -68,7 +71,7 @@ async fn recall_from_fleet(
     let mark = tenant.disk().and_then(|disk| disk.mark());
     let newer_than = entry.map(|entry| entry.inputs.received_at().as_second());
     let place = tenant.upstream().keys().place_in_use();
-    let SharedResult { found, claim, is_claimed_elsewhere, has_waited } =
+    let SharedResult { found, claim, is_claimed_elsewhere, has_waited, engine_took } =
         shared.ask(id, place, wish, newer_than).await;
     let found = found.and_then(|opened| {
         let entry = decode(&opened, id, policy, shared.now())?;
@@ -77,7 +80,7 @@ async fn recall_from_fleet(
     let counted = found.as_ref().map(|(entry, _)| entry).map_err(|why| *why);
     count(&tenant.metrics().shared, policy, counted, has_waited);
     let Ok((entry, OpenedEntry { stamp, .. })) = found else {
-        return Recalled { found: None, claim, is_claimed_elsewhere };
+        return Recalled { found: None, claim, is_claimed_elsewhere, engine_took };
     };
     if let (Some(disk), Some(mark)) = (tenant.disk(), mark) {
         write_to_disk(disk, context, &entry, EntryStamp { mark, ..stamp });

@@ -29,13 +29,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const USUAL_PAUSE: Duration = Duration::from_millis(100);
 /// How long nothing is asked after a failure.
 const AFTER_FAILURE: Duration = Duration::from_millis(250);
+/// The longest interval of a share, as long as a limit may take to refill: many gateways of a slow limit would exceed
+/// what a local bucket can count.
+const LONGEST_SHARE_INTERVAL: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// When a request may be admitted by a lease that is on its way, which then repays it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Overdraft {
     /// At once: the request can't wait.
     AtOnce,
-    /// Once the lease has been waited for.
+    /// Once the request has waited for the engine long enough.
     WhenLate,
 }
 
@@ -58,8 +61,6 @@ struct Lease {
 struct AskedLease {
     tokens: u32,
     at: Instant,
-    /// A request has waited for it in vain.
-    is_late: bool,
 }
 
 /// The fleet's bucket, as of the last answer.
@@ -137,6 +138,16 @@ impl LeaseAccount {
         if are_rare { None } else { self.ask_for_demand(now, gateways) }
     }
 
+    /// The tokens to ask for, of those that [`ask`](Self::ask) has noted and that are not asked for yet: at least as many,
+    /// and enough for the requests that have come since.
+    pub(super) fn ask_for_herd(&mut self, gateways: u32) -> Option<u32> {
+        let waiting = self.waiting.min(self.most(gateways));
+        let asked = self.asked.as_mut()?;
+        asked.tokens = asked.tokens.max(self.owed.saturating_add(waiting));
+        self.last_wish = self.last_wish.max(waiting);
+        Some(asked.tokens)
+    }
+
     /// The tokens to ask for after a failure, if none are on their way: as many as are owed, to learn whether the
     /// engine answers again.
     pub(super) fn ask_again(&mut self, now: Instant) -> Option<u32> {
@@ -144,7 +155,7 @@ impl LeaseAccount {
     }
 
     fn note_asked(&mut self, now: Instant, tokens: u32) -> u32 {
-        self.asked = Some(AskedLease { tokens, at: now, is_late: false });
+        self.asked = Some(AskedLease { tokens, at: now });
         (self.last_asked, self.attempts) = (Some(now), 0);
         tokens
     }
@@ -156,23 +167,26 @@ impl LeaseAccount {
             return 1;
         }
         let gateways = gateways.max(1);
-        let most = self.rate.burst.get().div_ceil(gateways);
         let part = HORIZON.as_nanos() / self.rate.interval.saturating_mul(gateways).as_nanos().max(1);
         let since = self.last_asked.map_or(HORIZON, |last| now.duration_since(last)).max(SHORTEST_MEASURE);
         let demand = (u128::from(self.attempts) * HORIZON.as_nanos()).div_ceil(since.as_nanos());
         let wish = part.max(demand).max(u128::from(self.waiting));
-        u32::try_from(wish).unwrap_or(u32::MAX).clamp(1, most)
+        u32::try_from(wish).unwrap_or(u32::MAX).clamp(1, self.most(gateways))
     }
 
-    /// Admits a request, or not.
-    pub(super) fn admit(&mut self, now: Instant, gateways: u32) -> LeaseVerdict {
+    fn most(&self, gateways: u32) -> u32 {
+        self.rate.burst.get().div_ceil(gateways.max(1))
+    }
+
+    /// Admits a request, or not. `is_late` is whether the request has waited for the engine long enough.
+    pub(super) fn admit(&mut self, now: Instant, gateways: u32, is_late: bool) -> LeaseVerdict {
         if self.is_lost(now) {
             return LeaseVerdict::Unanswered;
         }
         if self.spend(now) {
             return LeaseVerdict::Admitted;
         }
-        if self.may_overdraw() && self.owed < allowance(self.rate, gateways) {
+        if self.may_overdraw(is_late) && self.owed < allowance(self.rate, gateways) {
             self.owed += 1;
             return LeaseVerdict::Admitted;
         }
@@ -191,21 +205,14 @@ impl LeaseAccount {
         }
     }
 
-    /// When the lease was asked for that a refused request may wait for.
-    pub(super) fn awaited_since(&self) -> Option<Instant> {
-        self.asked.filter(|asked| !asked.is_late).map(|asked| asked.at)
+    /// Whether a lease is on its way, which a refused request may wait for.
+    pub(super) const fn is_asked(&self) -> bool {
+        self.asked.is_some()
     }
 
     /// A request begins or ends to wait for a lease.
     pub(super) fn note_waiting(&mut self, change: i32) {
         self.waiting = self.waiting.saturating_add_signed(change);
-    }
-
-    /// A request has waited for the lease long enough.
-    pub(super) fn note_late(&mut self) {
-        if let Some(asked) = &mut self.asked {
-            asked.is_late = true;
-        }
     }
 
     /// Takes the answer: the tokens that the bucket gave, and those that it has left.
@@ -244,11 +251,11 @@ impl LeaseAccount {
         filling.min(USUAL_PAUSE).max(next).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
     }
 
-    fn may_overdraw(&self) -> bool {
-        self.asked.is_some_and(|asked| match self.overdraft {
-            Overdraft::AtOnce => true,
-            Overdraft::WhenLate => asked.is_late,
-        })
+    fn may_overdraw(&self, is_late: bool) -> bool {
+        match self.overdraft {
+            Overdraft::AtOnce => self.is_asked(),
+            Overdraft::WhenLate => self.is_asked() && is_late,
+        }
     }
 
     fn add_lease(&mut self, lease: Lease) {
@@ -288,20 +295,28 @@ impl LeaseAccount {
 
     /// What the fleet has left, as far as it is known here: the bucket as it was when last seen, and refilled since.
     pub(super) fn quota(&self, now: Instant) -> Quota {
-        let burst = self.rate.burst.get();
-        let in_bucket = self.bucket.map_or(f64::from(burst), |SeenBucket { tokens, at }| {
-            let refilled = now.duration_since(at).as_secs_f64() / self.rate.interval.as_secs_f64();
-            (tokens + refilled).min(f64::from(burst))
-        });
         // Neither negative nor above the burst.
-        let left = (in_bucket as u32).saturating_add(self.held_at(now)).saturating_sub(self.owed);
-        self.quota_of(left.min(burst))
+        let in_bucket = self.in_bucket(now) as u32;
+        let left = in_bucket.saturating_add(self.held_at(now)).saturating_sub(self.owed);
+        self.quota_of(left.min(self.rate.burst.get()))
     }
 
-    /// The refusal of a request.
+    /// The bucket as it was when last seen, and refilled since; full before.
+    fn in_bucket(&self, now: Instant) -> f64 {
+        let burst = f64::from(self.rate.burst.get());
+        self.bucket.map_or(burst, |SeenBucket { tokens, at }| {
+            let refilled = now.duration_since(at).as_secs_f64() / self.rate.interval.as_secs_f64();
+            (tokens + refilled).min(burst)
+        })
+    }
+
+    /// The refusal of a request: until the bucket can have a token for it, once what is owed is repaid, and no sooner
+    /// than it is asked again.
     pub(super) fn exhausted(&self, now: Instant) -> Exhausted {
-        let paused = self.paused_until.map(|until| until.duration_since(now)).filter(|left| !left.is_zero());
-        Exhausted { retry_after: paused.unwrap_or(self.rate.interval), left: self.quota_of(0) }
+        let paused = self.paused_until.map_or(Duration::ZERO, |until| until.duration_since(now));
+        let missing = 1.0 + f64::from(self.owed) - self.in_bucket(now);
+        let refilled = self.rate.interval.mul_f64(missing.max(0.0));
+        Exhausted { retry_after: refilled.max(paused).max(SHORTEST_PAUSE), left: self.quota_of(0) }
     }
 
     fn quota_of(&self, remaining: u32) -> Quota {
@@ -322,7 +337,7 @@ fn allowance(rate: Rate, gateways: u32) -> u32 {
 pub(super) fn share(rate: Rate, gateways: u32) -> Rate {
     let gateways = gateways.max(1);
     let burst = std::num::NonZeroU32::new(rate.burst.get() / gateways).unwrap_or(std::num::NonZeroU32::MIN);
-    Rate { interval: rate.interval.saturating_mul(gateways), burst }
+    Rate { interval: rate.interval.saturating_mul(gateways).min(LONGEST_SHARE_INTERVAL), burst }
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub(crate) trait LeaseDesk: Send + Sync {
     /// The gateways among which the limit is shared; at least 1.
     fn gateways(&self) -> u32;
 
-    /// How long a request waits for a lease, if it waits.
+    /// How long a request waits for the engine, if it waits.
     fn patience(&self) -> Duration;
 
     /// Asks for a lease of so many tokens. Does not wait: the limit receives the answer, or learns of the failure.
@@ -41,7 +41,8 @@ pub(crate) struct LeasedLimit {
 
 struct LeasedState {
     account: LeaseAccount,
-    /// Kept for as long as the share is the same, so that an engine that comes and goes refills nothing.
+    /// Drawn down by every request that is admitted, and kept for as long as the share is the same, so that an engine
+    /// that comes and goes refills nothing.
     share: Option<LocalBucket>,
     is_falling_back: bool,
 }
@@ -49,8 +50,8 @@ struct LeasedState {
 /// A request that was not admitted.
 struct RefusedAttempt {
     spent: Exhausted,
-    /// When the lease was asked for that may yet admit it.
-    awaited_since: Option<Instant>,
+    /// A lease is on its way that may yet admit it.
+    is_lease_asked: bool,
 }
 
 /// A request that waits for a lease, for as long as this lives.
@@ -107,47 +108,53 @@ impl LeasedLimit {
 
     /// Admits one request, or says when to come back. Does not wait.
     pub(super) fn take(self: &Arc<Self>, now: Instant) -> Result<Quota, Exhausted> {
-        self.attempt(now).map_err(|refused| refused.spent)
+        self.attempt(now, false).map_err(|refused| refused.spent)
     }
 
-    /// As [`take`](Self::take), but waits for a lease that may admit the request.
-    pub(super) async fn acquire(self: &Arc<Self>) -> Result<Quota, Exhausted> {
-        let patience = self.desk.patience();
-        let end = clock::now() + patience;
-        let mut waiter = None;
+    /// As [`take`](Self::take), but waits for a lease that may admit the request, which has `waited` for the engine
+    /// before: with that, no longer than it may.
+    pub(super) async fn acquire(self: &Arc<Self>, waited: Duration) -> Result<Quota, Exhausted> {
+        let end = clock::now() + self.desk.patience().saturating_sub(waited);
+        let (mut waiter, mut has_timed_out) = (None, false);
         loop {
             let mut answer = pin!(self.answers.notified());
             // From here on no answer is missed.
             answer.as_mut().enable();
-            let RefusedAttempt { spent, awaited_since } = match self.attempt(clock::now()) {
+            let now = clock::now();
+            let is_late = has_timed_out || now >= end;
+            let RefusedAttempt { spent, is_lease_asked } = match self.attempt(now, is_late) {
                 Ok(left) => return Ok(left),
                 Err(refused) => refused,
             };
-            let Some(since) = awaited_since else { return Err(spent) };
-            waiter.get_or_insert_with(|| LeaseWaiter::new(self));
-            if clock::until(end.min(since + patience), answer).await.is_err() {
-                self.lock().account.note_late();
-                return self.take(clock::now());
+            if is_late || !is_lease_asked {
+                return Err(spent);
             }
+            waiter.get_or_insert_with(|| LeaseWaiter::new(self));
+            has_timed_out = clock::until(end, answer).await.is_err();
         }
     }
 
-    fn attempt(self: &Arc<Self>, now: Instant) -> Result<Quota, RefusedAttempt> {
+    fn attempt(self: &Arc<Self>, now: Instant, is_late: bool) -> Result<Quota, RefusedAttempt> {
         let (is_open, gateways) = (self.desk.is_open(), self.desk.gateways());
         let mut state = self.lock();
         let asked = if is_open { state.account.ask(now, gateways) } else { None };
-        let verdict = if is_open { state.account.admit(now, gateways) } else { LeaseVerdict::Unanswered };
+        let verdict =
+            if is_open { state.account.admit(now, gateways, is_late) } else { LeaseVerdict::Unanswered };
         let begins_to_fall_back = verdict == LeaseVerdict::Unanswered && !state.is_falling_back;
         state.is_falling_back = verdict == LeaseVerdict::Unanswered;
         let taken = match verdict {
-            LeaseVerdict::Admitted => Ok(state.account.quota(now)),
+            LeaseVerdict::Admitted => {
+                // The share that may follow must not grant once more what the fleet has granted.
+                let _ = state.share(gateways).take(now);
+                Ok(state.account.quota(now))
+            }
             LeaseVerdict::Refused => Err(RefusedAttempt {
                 spent: state.account.exhausted(now),
-                awaited_since: state.account.awaited_since(),
+                is_lease_asked: state.account.is_asked(),
             }),
             LeaseVerdict::Unanswered => {
                 let taken = state.share(gateways).take(now);
-                taken.map_err(|spent| RefusedAttempt { spent, awaited_since: None })
+                taken.map_err(|spent| RefusedAttempt { spent, is_lease_asked: false })
             }
         };
         drop(state);
@@ -178,17 +185,6 @@ impl LeasedLimit {
         }
     }
 
-    /// Notes that a request that needs a token has waited for the engine since `began`: it does not wait as long again.
-    pub(super) fn note_waited(self: &Arc<Self>, began: Instant, now: Instant) {
-        if self.desk.is_open() && now.duration_since(began) >= self.desk.patience() {
-            let mut state = self.lock();
-            let asked = state.account.ask(now, self.desk.gateways());
-            state.account.note_late();
-            drop(state);
-            self.request(asked);
-        }
-    }
-
     fn request(self: &Arc<Self>, tokens: Option<u32>) {
         if let Some(tokens) = tokens {
             self.desk.request(self, tokens);
@@ -205,6 +201,12 @@ impl LeasedLimit {
     pub(crate) fn fail(&self, now: Instant) {
         self.lock().account.fail(now);
         self.answers.notify_waiters();
+    }
+
+    /// The tokens to ask for now, instead of those that were requested and are not asked for yet.
+    pub(crate) fn ask_for_herd(&self) -> Option<u32> {
+        let gateways = self.desk.gateways();
+        self.lock().account.ask_for_herd(gateways)
     }
 
     /// The tokens to ask for after a failure, unless others are on their way.

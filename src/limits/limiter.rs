@@ -1,6 +1,7 @@
 //! A rate limiter, wherever its tokens come from.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::account::Overdraft;
 use super::bucket::LocalBucket;
@@ -44,6 +45,14 @@ impl Limiter {
         }
     }
 
+    /// The rate that is applied for this scope: that of this gateway's share, while that holds.
+    pub(crate) fn rate_in(&self, scope: Option<LimitScope>) -> Rate {
+        match &self.source {
+            LimitSource::Fleet(leased) if scope == Some(LimitScope::Local) => leased.share(),
+            LimitSource::Local(_) | LimitSource::Fleet(_) => self.rate(),
+        }
+    }
+
     /// Whether it is a limit that a fleet shares.
     pub(crate) const fn is_leased(&self) -> bool {
         matches!(self.source, LimitSource::Fleet(_))
@@ -65,11 +74,12 @@ impl Limiter {
         }
     }
 
-    /// As [`take`](Self::take), but waits a moment for what the fleet has.
-    pub(crate) async fn acquire(&self) -> Result<Quota, Exhausted> {
+    /// As [`take`](Self::take), but waits a moment for what the fleet has. `waited` is how long the request has waited for
+    /// its engine before.
+    pub(crate) async fn acquire(&self, waited: Duration) -> Result<Quota, Exhausted> {
         match &self.source {
             LimitSource::Local(bucket) => bucket.take(clock::now()),
-            LimitSource::Fleet(leased) => leased.acquire().await,
+            LimitSource::Fleet(leased) => leased.acquire(waited).await,
         }
     }
 
@@ -83,11 +93,7 @@ impl Limiter {
 
     /// A quarter of what passes at once, left to requests that clients wait for. `left` is what the limit has.
     pub(crate) fn reserve(&self, left: &Quota) -> u32 {
-        let burst = match &self.source {
-            LimitSource::Fleet(leased) if left.scope == Some(LimitScope::Local) => leased.share().burst,
-            LimitSource::Local(_) | LimitSource::Fleet(_) => self.rate().burst,
-        };
-        burst.get() / 4
+        self.rate_in(left.scope).burst.get() / 4
     }
 
     /// The remaining quota, without taking a token.
@@ -99,13 +105,6 @@ impl Limiter {
     pub(crate) fn foresee(&self, now: Instant) {
         if let LimitSource::Fleet(leased) = &self.source {
             leased.foresee(now);
-        }
-    }
-
-    /// Notes that a request that is about to take a token has waited since `began` for what else the fleet has.
-    pub(crate) fn note_waited(&self, began: Instant, now: Instant) {
-        if let LimitSource::Fleet(leased) = &self.source {
-            leased.note_waited(began, now);
         }
     }
 }

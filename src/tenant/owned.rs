@@ -103,10 +103,14 @@ impl Limit {
         }
     }
 
-    const fn policy(&self, scope: Option<LimitScope>) -> &HeaderValue {
+    fn policy(&self, scope: Option<LimitScope>) -> HeaderValue {
         match scope {
-            None | Some(LimitScope::Local) => &self.policy,
-            Some(LimitScope::Fleet) => &self.fleet_policy,
+            Some(LimitScope::Fleet) => self.fleet_policy.clone(),
+            // A share changes with the number of gateways.
+            Some(LimitScope::Local) if self.limiter.is_leased() => {
+                policy("tenant", self.limiter.rate_in(scope), scope)
+            }
+            None | Some(LimitScope::Local) => self.policy.clone(),
         }
     }
 }
@@ -185,7 +189,7 @@ impl Tenant {
         let Some(limit) = &self.limit else {
             return Charged { shown: None, verdict: Ok(()) };
         };
-        let state = |left: Quota| Some(LimitState { policy: limit.policy(left.scope).clone(), left });
+        let state = |left: Quota| Some(LimitState { policy: limit.policy(left.scope), left });
         match limit.limiter.take(now) {
             Ok(left) => Charged { shown: state(left), verdict: Ok(()) },
             Err(spent) => {
@@ -209,7 +213,7 @@ impl Tenant {
     pub(crate) fn upstream_limit(&self, now: Instant) -> Option<LimitState> {
         let budget = self.upstream.budget()?;
         let left = budget.left(now);
-        Some(LimitState { policy: policy("upstream", budget.rate(), left.scope), left })
+        Some(LimitState { policy: policy("upstream", budget.rate_in(left.scope), left.scope), left })
     }
 
     /// Shows which of its limits hold for this gateway alone, although a fleet shares them.

@@ -59,12 +59,13 @@ impl Upstream {
     }
 
     /// Fetches until `deadline`, repeating requests as `plan` decides. `read` judges each complete response, given
-    /// the validators that its request carried.
+    /// the validators that its request carried. `waited` is how long it has waited for a fleet's engine before.
     pub(crate) async fn fetch<T, F>(
         &self,
         ask: &Ask,
         urgency: Urgency,
         deadline: Instant,
+        waited: Duration,
         read: impl Fn(UpstreamResponse, Validators) -> F + Send + Sync,
     ) -> Fetched<T>
     where
@@ -76,7 +77,7 @@ impl Upstream {
         let (history, validators, effort) =
             (FetchHistory::first(), ask.validators.clone(), Effort::default());
         let mut sending = NextRequest { history, key, validators, effort };
-        let mut admitted: Admitted<'_> = match self.admit(urgency, deadline).await {
+        let mut admitted: Admitted<'_> = match self.admit(urgency, deadline, waited).await {
             Ok(admitted) => admitted,
             Err(refused) => {
                 self.count_refusal(&refused, urgency);

@@ -119,10 +119,10 @@ async fn fetches_of_all_gateways_get_what_one_bucket_has() {
     let limiters = fleet.limiters(LimitLabel::Upstream, 60_000, 9);
     let mut admitted = 0;
     for limiter in limiters.iter().cycle().take(30) {
-        admitted += u32::from(limiter.acquire().await.is_ok());
+        admitted += u32::from(limiter.acquire(Duration::ZERO).await.is_ok());
     }
     assert_eq!(admitted, 9);
-    let refused = limiters[0].acquire().await.unwrap_err();
+    let refused = limiters[0].acquire(Duration::ZERO).await.unwrap_err();
     assert_eq!((refused.left.remaining, refused.left.scope), (0, Some(LimitScope::Fleet)));
 }
 
@@ -131,9 +131,29 @@ async fn a_herd_of_fetches_at_one_gateway_gets_the_whole_bucket() {
     let fleet = ModelFleet::new(3);
     fleet.engine.millis.store(1, Relaxed);
     let limiters = fleet.limiters(LimitLabel::Upstream, 60_000, 30);
-    let herd = futures_util::future::join_all((0..50).map(|_| limiters[0].acquire())).await;
+    let herd = futures_util::future::join_all((0..50).map(|_| limiters[0].acquire(Duration::ZERO))).await;
     let admitted = herd.iter().filter(|taken| taken.is_ok()).count();
     assert_eq!(admitted, 30, "{} calls", fleet.calls());
+}
+
+/// A second question would come back too late.
+#[tokio::test(start_paused = true)]
+async fn the_first_question_is_sized_with_the_herd() {
+    let fleet = ModelFleet::new(1);
+    fleet.engine.millis.store(11, Relaxed);
+    let limiter = Arc::new(fleet.limiters(LimitLabel::Upstream, 60_000, 30).remove(0));
+    let tasks = TaskTracker::new();
+    let herd: Vec<_> = (0..30)
+        .map(|_| {
+            let limiter = Arc::clone(&limiter);
+            tasks.spawn(async move { limiter.acquire(Duration::ZERO).await.is_ok() })
+        })
+        .collect();
+    let mut admitted = 0;
+    for fetch in herd {
+        admitted += u32::from(fetch.await.unwrap());
+    }
+    assert_eq!((admitted, fleet.calls()), (30, 1));
 }
 
 // M20.
@@ -145,7 +165,7 @@ async fn an_engine_slower_than_a_lookup_waits_refuses_none_and_wastes_nothing() 
         let limiter = &fleet.limiters(label, 1000, 8)[0];
         for round in 0..20 {
             let began = clock::now();
-            let taken = limiter.acquire().await;
+            let taken = limiter.acquire(Duration::ZERO).await;
             assert!(taken.is_ok(), "{label:?}, {round}");
             assert!(clock::now().duration_since(began) <= TIMEOUT + Duration::from_millis(1));
             tokio::time::sleep(Duration::from_millis(2500)).await;
@@ -160,9 +180,40 @@ async fn a_lookup_that_has_waited_for_the_level_does_not_wait_again() {
     let limiter = &fleet.limiters(LimitLabel::Upstream, 1000, 8)[0];
     let began = clock::now();
     tokio::time::sleep(TIMEOUT).await;
-    limiter.note_waited(began, clock::now());
-    assert!(limiter.acquire().await.is_ok());
+    assert!(limiter.acquire(TIMEOUT).await.is_ok());
     assert_eq!(clock::now().duration_since(began), TIMEOUT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recall_and_the_wait_for_a_lease_take_no_longer_than_the_timeout() {
+    let fleet = ModelFleet::new(1);
+    fleet.engine.millis.store(200, Relaxed);
+    let limiter = &fleet.limiters(LimitLabel::Upstream, 1000, 8)[0];
+    let (began, recall) = (clock::now(), Duration::from_millis(19));
+    limiter.foresee(began);
+    tokio::time::sleep(recall).await;
+    assert!(limiter.acquire(recall).await.is_ok());
+    let took = clock::now().duration_since(began);
+    assert!(took <= TIMEOUT + Duration::from_millis(1), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_that_is_late_does_not_make_others_late() {
+    let fleet = ModelFleet::new(1);
+    fleet.engine.millis.store(8, Relaxed);
+    let limiter = &fleet.limiters(LimitLabel::Upstream, 60_000, 4)[0];
+    assert!(limiter.acquire(TIMEOUT).await.is_ok(), "by an overdraft, at once");
+    let began = clock::now();
+    assert!(limiter.acquire(Duration::ZERO).await.is_ok(), "the bucket has tokens");
+    assert!(clock::now().duration_since(began) >= Duration::from_millis(8), "by a lease");
+    // A lease that has been on its way for long is waited for as well.
+    fleet.engine.millis.store(30, Relaxed);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (late, other) = tokio::join!(limiter.acquire(TIMEOUT), async {
+        tokio::time::sleep(Duration::from_millis(25)).await;
+        limiter.acquire(Duration::ZERO).await
+    });
+    assert!(late.is_ok() && other.is_ok(), "{late:?}, {other:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -173,16 +224,31 @@ async fn while_the_level_is_down_nothing_is_sent_and_each_gateway_has_its_share(
     switch.set_down(EngineFailure::Unreachable);
     let mut admitted = 0;
     for _ in 0..9 {
-        admitted += u32::from(limiter.acquire().await.is_ok());
+        admitted += u32::from(limiter.acquire(Duration::ZERO).await.is_ok());
         limiter.foresee(clock::now());
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!((admitted, fleet.calls()), (3, 0));
-    assert_eq!(limiter.scope(clock::now()), Some(LimitScope::Local));
+    let scope = limiter.scope(clock::now());
+    assert_eq!((scope, limiter.rate_in(scope)), (Some(LimitScope::Local), rate(180_000, 3)));
     switch.set_up();
-    assert_eq!(limiter.scope(clock::now()), Some(LimitScope::Fleet));
-    assert!(limiter.acquire().await.is_ok());
+    let scope = limiter.scope(clock::now());
+    assert_eq!((scope, limiter.rate_in(scope)), (Some(LimitScope::Fleet), rate(60_000, 9)));
+    assert!(limiter.acquire(Duration::ZERO).await.is_ok());
     assert_eq!(fleet.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_lease_has_admitted_is_not_granted_again_by_the_share() {
+    let fleet = ModelFleet::new(2);
+    let limiter = &fleet.limiters(LimitLabel::Upstream, 60_000, 8)[0];
+    let mut admitted = 0;
+    for _ in 0..3 {
+        admitted += u32::from(limiter.acquire(Duration::ZERO).await.is_ok());
+    }
+    fleet.gateways[0].level.switch().set_down(EngineFailure::Unreachable);
+    let by_share = (0..8).filter(|_| limiter.take(clock::now()).is_ok()).count();
+    assert_eq!((admitted, by_share), (3, 1), "four of eight are its share");
 }
 
 #[tokio::test(start_paused = true)]
@@ -194,7 +260,7 @@ async fn an_engine_that_answers_nothing_is_left_for_the_share_until_it_answers()
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(limiter.scope(clock::now()), Some(LimitScope::Local));
     let admitted = (0..8).filter(|_| limiter.take(clock::now()).is_ok()).count();
-    assert_eq!(admitted, 4, "its share");
+    assert_eq!(admitted, 3, "its share, less the one before");
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert!(fleet.gateways[0].level.switch().is_down(), "after three failures in a row");
     let calls = fleet.calls();
@@ -204,6 +270,23 @@ async fn an_engine_that_answers_nothing_is_left_for_the_share_until_it_answers()
     fleet.gateways[0].level.switch().set_up();
     tokio::time::sleep(Duration::from_millis(600)).await;
     assert_eq!(limiter.scope(clock::now()), Some(LimitScope::Fleet), "without a request");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_an_answer_within_the_timeout_speaks_for_the_engine() {
+    for (millis, is_down) in [(15, false), (25, true)] {
+        let fleet = ModelFleet::new(1);
+        fleet.engine.millis.store(millis, Relaxed);
+        let limiter = &fleet.limiters(LimitLabel::Tenant, 1000, 8)[0];
+        let switch = fleet.gateways[0].level.switch();
+        for _ in 0..3 {
+            assert!(limiter.take(clock::now()).is_ok());
+            tokio::time::sleep(Duration::from_millis(2500)).await;
+            // As a lookup does that got no answer in time.
+            switch.note_failure(EngineFailure::Timeout);
+        }
+        assert_eq!((switch.is_down(), fleet.calls()), (is_down, 3), "{millis} ms");
+    }
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub(crate) struct SharedResult {
     pub(crate) is_claimed_elsewhere: bool,
     /// Whether it was waited for what another gateway got.
     pub(crate) has_waited: bool,
+    /// The longest wait for one answer of the engine.
+    pub(crate) engine_took: Duration,
 }
 
 /// A tenant's part of the level.
@@ -55,7 +57,13 @@ pub(crate) struct TenantShared {
 
 impl SharedResult {
     const fn nothing(why: LevelResult) -> Self {
-        Self { found: Err(why), claim: None, is_claimed_elsewhere: false, has_waited: false }
+        Self {
+            found: Err(why),
+            claim: None,
+            is_claimed_elsewhere: false,
+            has_waited: false,
+            engine_took: Duration::ZERO,
+        }
     }
 }
 
@@ -128,12 +136,16 @@ impl TenantShared {
             (_, None) => ClaimMode::IfMissing,
             (_, Some(_)) => ClaimMode::Always,
         };
-        let mut has_waited = false;
+        let (mut has_waited, mut engine_took) = (false, Duration::ZERO);
         loop {
             let holder = ClaimHolder(fastrand::u128(..));
-            let answer = match self.ask_once(&names, claim, holder).await {
+            let began = clock::now();
+            let answer = self.ask_once(&names, claim, holder).await;
+            engine_took = engine_took.max(clock::now().duration_since(began));
+            let nothing = |why| SharedResult { has_waited, engine_took, ..SharedResult::nothing(why) };
+            let answer = match answer {
                 Ok(answer) => answer,
-                Err(why) => return SharedResult { has_waited, ..SharedResult::nothing(why) },
+                Err(why) => return nothing(why),
             };
             let won = (answer.claim == ClaimState::Won)
                 .then(|| {
@@ -145,19 +157,14 @@ impl TenantShared {
             let is_newer = |opened: &OpenedEntry| newer_than.is_none_or(|than| opened.stamp.receipt > than);
             let why = match self.open(id, &names, answer.found) {
                 Some(Ok(opened)) if is_newer(&opened) => {
-                    return SharedResult {
-                        found: Ok(opened),
-                        claim: None,
-                        is_claimed_elsewhere: false,
-                        has_waited,
-                    };
+                    return SharedResult { found: Ok(opened), ..nothing(LevelResult::Hit) };
                 }
                 Some(Ok(_)) | None => LevelResult::Miss,
                 Some(Err(why)) => why,
             };
             match answer.claim {
                 ClaimState::Won => {
-                    return SharedResult { claim: won, has_waited, ..SharedResult::nothing(why) };
+                    return SharedResult { claim: won, ..nothing(why) };
                 }
                 // The entry is of no use, and kept the call from being claimed.
                 ClaimState::Unclaimed if claim == ClaimMode::IfMissing => claim = ClaimMode::Always,
@@ -167,7 +174,7 @@ impl TenantShared {
                 }
                 ClaimState::Unclaimed | ClaimState::Held => {
                     let is_claimed_elsewhere = wish == ClaimWish::OrLeave && answer.claim == ClaimState::Held;
-                    return SharedResult { is_claimed_elsewhere, has_waited, ..SharedResult::nothing(why) };
+                    return SharedResult { is_claimed_elsewhere, ..nothing(why) };
                 }
             }
         }

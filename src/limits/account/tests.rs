@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock;
+use crate::limits::bucket::LocalBucket;
 
 fn rate(micros: u64, burst: u32) -> Rate {
     Rate { interval: Duration::from_micros(micros), burst: NonZeroU32::new(burst).unwrap() }
@@ -60,6 +61,8 @@ struct ModelFleet {
     now: Instant,
     bucket: ModelBucket,
     gateways: Vec<ModelGateway>,
+    /// Whether its requests have waited long enough.
+    are_late: bool,
     admitted: Vec<Instant>,
 }
 
@@ -71,6 +74,7 @@ impl ModelFleet {
             now,
             bucket: ModelBucket::full(rate, now),
             gateways: (0..gateways).map(|_| gateway()).collect(),
+            are_late: false,
             admitted: Vec::new(),
         }
     }
@@ -85,7 +89,7 @@ impl ModelFleet {
         if let Some(tokens) = gateway.account.ask(now, count) {
             gateway.next = Some((now + millis(trip.there), Event::Asked { tokens, trip }));
         }
-        let verdict = gateway.account.admit(now, count);
+        let verdict = gateway.account.admit(now, count, self.are_late);
         if verdict == LeaseVerdict::Admitted {
             self.admitted.push(now);
         }
@@ -160,8 +164,11 @@ fn the_bound_holds_however_gateways_and_engine_interleave() {
     let micros = prop_oneof![500..20_000_u64, 20_000..2_000_000_u64];
     let cases = (1..5_usize, micros, 1..60_u32, requests());
     proptest!(ProptestConfig::with_cases(300), |((gateways, micros, burst, requests) in cases)| {
-        for overdraft in [Overdraft::AtOnce, Overdraft::WhenLate] {
+        for (overdraft, are_late) in
+            [(Overdraft::AtOnce, false), (Overdraft::WhenLate, false), (Overdraft::WhenLate, true)]
+        {
             let mut fleet = ModelFleet::new(gateways, rate(micros, burst), overdraft);
+            fleet.are_late = are_late;
             for (pause, count, place, trip) in &requests {
                 fleet.advance(millis(*pause));
                 for _ in 0..*count {
@@ -169,9 +176,9 @@ fn the_bound_holds_however_gateways_and_engine_interleave() {
                 }
             }
             let count = fleet.count();
-            fleet.assert_bound(match overdraft {
-                Overdraft::AtOnce => count * burst.div_ceil(4 * count),
-                Overdraft::WhenLate => 0,
+            fleet.assert_bound(match (overdraft, are_late) {
+                (Overdraft::AtOnce, _) | (_, true) => count * burst.div_ceil(4 * count),
+                (Overdraft::WhenLate, false) => 0,
             });
         }
     });
@@ -254,7 +261,7 @@ fn a_lease_that_comes_late_counts_and_one_that_is_not_spent_is_gone() {
     let start = clock::now();
     let asked = account.ask(start, 1).unwrap();
     account.receive(start + millis(700), asked, 50.0);
-    assert_eq!(account.admit(start + millis(999), 1), LeaseVerdict::Admitted);
+    assert_eq!(account.admit(start + millis(999), 1, false), LeaseVerdict::Admitted);
     let asked = account.ask(start + millis(1000), 1).unwrap();
     account.receive(start + millis(1001), asked, 50.0);
     assert!(account.held_at(start + millis(1002)) > 0);
@@ -269,10 +276,10 @@ fn an_engine_that_does_not_answer_is_lost_until_it_does() {
     let mut account = LeaseAccount::new(rate(1_000, 100), Overdraft::AtOnce);
     let start = clock::now();
     account.ask(start, 1).unwrap();
-    assert_eq!(account.admit(start + millis(249), 1), LeaseVerdict::Admitted, "on its way");
-    assert_eq!(account.admit(start + millis(250), 1), LeaseVerdict::Unanswered);
+    assert_eq!(account.admit(start + millis(249), 1, false), LeaseVerdict::Admitted, "on its way");
+    assert_eq!(account.admit(start + millis(250), 1, false), LeaseVerdict::Unanswered);
     account.fail(start + millis(900));
-    assert_eq!(account.admit(start + millis(5000), 1), LeaseVerdict::Unanswered);
+    assert_eq!(account.admit(start + millis(5000), 1, false), LeaseVerdict::Unanswered);
     assert_eq!(account.ask_again(start + millis(5000)), Some(1), "what is owed");
     account.receive(start + millis(5001), 1, 99.0);
     assert_eq!((account.is_lost(start + millis(5001)), account.owed), (false, 0));
@@ -290,11 +297,27 @@ fn a_bucket_that_is_empty_is_not_asked_until_it_can_have_a_token() {
     assert_eq!(account.ask(start + millis(299), 1), None);
     assert!(account.ask(start + millis(301), 1).is_some());
     account.receive(start + millis(301), 0, 0.0);
+    let at = |after: u64| start + millis(301 + after);
+    let later = |after: u64| account.exhausted(at(after)).retry_after.as_millis();
+    assert_eq!((later(0), later(10_000)), (30_000, 20_000), "when a token has come");
+    assert_eq!(account.would_admit(at(999)), LeaseVerdict::Refused);
+    assert_eq!(account.would_admit(at(1000)), LeaseVerdict::Admitted, "it may be another bucket by then");
+}
+
+#[test]
+fn a_refusal_says_when_a_token_can_come() {
+    let start = clock::now();
+    let mut account = LeaseAccount::new(rate(60_000_000, 4), Overdraft::AtOnce);
+    account.ask(start, 1).unwrap();
     assert_eq!(
-        account.exhausted(start + millis(301)).retry_after,
-        LONGEST_PAUSE,
-        "it may be another bucket by then"
+        account.exhausted(start).retry_after,
+        SHORTEST_PAUSE,
+        "a lease of a full bucket is on its way"
     );
+    account.receive(start, 0, 0.0);
+    assert_eq!(account.exhausted(start).retry_after, Duration::from_secs(60));
+    account.owed = 2;
+    assert_eq!(account.exhausted(start).retry_after, Duration::from_secs(180), "once two are repaid");
 }
 
 #[test]
@@ -316,7 +339,7 @@ fn the_quota_is_what_the_fleet_has_left_as_far_as_it_is_known() {
     let fleet = Some(LimitScope::Fleet);
     assert_eq!(quota(&account, 0), (10, 0, fleet));
     account.ask(start, 1).unwrap();
-    account.admit(start, 1);
+    account.admit(start, 1, false);
     assert_eq!(quota(&account, 0), (9, 1, fleet), "one is owed");
     account.receive(start, 1, 4.5);
     assert_eq!(quota(&account, 0), (4, 6, fleet));
@@ -328,4 +351,15 @@ fn a_share_has_a_part_of_the_rate_and_at_least_one_request() {
     assert_eq!(share(rate(1_000, 10), 3), rate(3_000, 3));
     assert_eq!(share(rate(1_000, 2), 3), rate(3_000, 1));
     assert_eq!(share(rate(1_000, 2), 1), rate(1_000, 2));
+}
+
+#[test]
+fn a_share_of_the_slowest_limit_among_many_gateways_is_one_that_a_bucket_can_count() {
+    let slowest = Rate { interval: Duration::from_secs_f64(1.0 / 1e-7), burst: NonZeroU32::MIN };
+    for gateways in [2000, u32::MAX] {
+        let bucket = LocalBucket::new(share(slowest, gateways), Some(LimitScope::Local));
+        assert!(bucket.take(clock::now()).is_ok());
+        let refused = bucket.take(clock::now()).unwrap_err();
+        assert!(refused.retry_after > Duration::from_secs(365 * 24 * 3600), "{refused:?}");
+    }
 }

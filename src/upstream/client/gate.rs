@@ -72,17 +72,18 @@ impl Upstream {
     /// fail where calls don't.
     pub(super) async fn admit_media(&self) -> Result<(), FetchError> {
         self.look(Urgency::Foreground, clock::now())?;
-        self.charge(Urgency::Foreground).await
+        self.charge(Urgency::Foreground, Duration::ZERO).await
     }
 
-    /// Admits a fetch's first request.
+    /// Admits a fetch's first request. `waited` is how long the fetch has waited for a fleet's engine.
     pub(super) async fn admit(
         &self,
         urgency: Urgency,
         deadline: Instant,
+        waited: Duration,
     ) -> Result<Admitted<'_>, FetchError> {
         let admitted = self.enter(urgency, deadline).await?;
-        self.charge(urgency).await?;
+        self.charge(urgency, waited).await?;
         Ok(admitted)
     }
 
@@ -110,7 +111,7 @@ impl Upstream {
             RepeatReason::OtherVersion | RepeatReason::MixUp => {
                 breaker.end(last.ending);
                 let breaker = self.ask_breaker().ok()?;
-                self.charge(urgency).await.ok()?;
+                self.charge(urgency, Duration::ZERO).await.ok()?;
                 Some(Admitted { slot, breaker })
             }
             RepeatReason::Retry | RepeatReason::HopStatus => {
@@ -120,7 +121,8 @@ impl Upstream {
                     tokio::time::sleep(pause).await;
                 }
                 let admitted = self.enter(urgency, deadline).await.ok()?;
-                (self.retries.withdraw() && self.charge(urgency).await.is_ok()).then_some(admitted)
+                let may_retry = self.retries.withdraw() && self.charge(urgency, Duration::ZERO).await.is_ok();
+                may_retry.then_some(admitted)
             }
         }
     }
@@ -142,10 +144,10 @@ impl Upstream {
     }
 
     /// Takes one request from the tenant's budget. Waits a moment for what a fleet has of it.
-    async fn charge(&self, urgency: Urgency) -> Result<(), FetchError> {
+    async fn charge(&self, urgency: Urgency, waited: Duration) -> Result<(), FetchError> {
         let Some(budget) = &self.parts.budget else { return Ok(()) };
         self.check_budget(urgency, clock::now())?;
-        match budget.acquire().await {
+        match budget.acquire(waited).await {
             Ok(_) => Ok(()),
             Err(Exhausted { retry_after, .. }) => Err(FetchError::Budget { retry_after }),
         }

@@ -114,13 +114,6 @@ impl Upstream {
         }
     }
 
-    /// Notes that a fetch that follows has waited for a fleet since `began`.
-    pub(crate) fn note_waited(&self, began: Instant, now: Instant) {
-        if let Some(budget) = &self.parts.budget {
-            budget.note_waited(began, now);
-        }
-    }
-
     /// The tenant's `upstream_limit`.
     pub(crate) const fn budget(&self) -> Option<&Arc<Limiter>> {
         self.parts.budget.as_ref()

@@ -112,7 +112,7 @@ fn without_the_engine_each_gateway_has_its_share_and_says_so() {
         assert_eq!(admitted, 4, "a third of the burst");
         let refused = gateway.get("call_1");
         assert_eq!((refused.status, refused.code().as_str()), (429, "RATE_LIMITED"));
-        assert_eq!(refused.header("ratelimit-policy"), Some("\"tenant\";q=12;w=720;scope=local"));
+        assert_eq!(refused.header("ratelimit-policy"), Some("\"tenant\";q=4;w=720;scope=local"));
     }
     engine.restart();
     for gateway in &gateways {
