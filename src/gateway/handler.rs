@@ -173,14 +173,15 @@ impl Gateway {
         let (label, routed) = route(request.method(), request.uri(), tenant.routes());
         record.route = label;
         let has_body = framing::has_body(request, fields);
-        let object = match routed {
+        // By reference: an ID that is moved is copied.
+        let object = match &routed {
             Err(Refusal::Method | Refusal::NoRoute) if !tenant.passthroughs().is_empty() => {
                 return pass_through(request, fields, &snapshot, tenant, limits, record);
             }
             // None of the gateway's own routes accepts a body.
             Ok(_) if has_body => return Progress::refused(Refusal::Framing(Framing::Body), limits),
             Ok(object) => object,
-            Err(refusal) => return Progress::refused(refusal, limits),
+            Err(refusal) => return Progress::refused(*refusal, limits),
         };
         let directives = match fields.has_directives {
             true => directives(request.headers(), &snapshot.policy),
@@ -188,26 +189,27 @@ impl Gateway {
         };
         match object {
             TargetResource::Call(id) => {
-                record.call = Some(id);
+                record.call = Some(*id);
                 record.links = snapshot.links.among(tenant.routes());
                 let wishes = LookupHeaders { headers: request.headers(), directives };
-                match self.look_up(&id, &snapshot, tenant, &wishes, record) {
+                match self.look_up(id, &snapshot, tenant, &wishes, record) {
                     LookedUp::Answered(found) => Progress::Answered(Answer { found, limits }),
                     LookedUp::Pending(lookup) => Progress::Pending(Box::new(Pending::Lookup(lookup, limits))),
                 }
             }
             TargetResource::Media(kind, id) => {
-                record.call = Some(id);
+                record.call = Some(*id);
                 let wishes = LookupHeaders { headers: request.headers(), directives };
-                let call = match self.look_up(&id, &snapshot, tenant, &wishes, record) {
+                let call = match self.look_up(id, &snapshot, tenant, &wishes, record) {
                     LookedUp::Answered(Err(refusal)) => return Progress::refused(refusal, limits),
                     LookedUp::Answered(Ok(found)) => PendingCall::Found(Some(found)),
                     LookedUp::Pending(lookup) => PendingCall::Lookup(lookup),
                 };
                 let fields = MediaFields::read(request.method(), request.headers());
-                let context = LookupContext::new(&snapshot, tenant, id, record.started());
+                let context = LookupContext::new(&snapshot, tenant, *id, record.started());
                 let in_flight = snapshot.in_flight.clone();
-                let media = PendingMedia { kind, fields, directives, context, in_flight, call, limits };
+                let media =
+                    PendingMedia { kind: *kind, fields, directives, context, in_flight, call, limits };
                 Progress::Pending(Box::new(Pending::Media(media)))
             }
             TargetResource::Calls(invoice) => {
@@ -274,7 +276,7 @@ impl Gateway {
 
 /// Answers with a cached list of calls, or determines that it must be fetched.
 fn list_calls(
-    invoice: InvoiceId,
+    invoice: &InvoiceId,
     snapshot: &Snapshot,
     tenant: &Arc<Tenant>,
     directives: RequestDirectives,
@@ -282,7 +284,7 @@ fn list_calls(
     record: &mut Record,
 ) -> Progress {
     let (generation, now) = (tenant.lists().current(), record.started());
-    let stored = generation.fresh(&invoice, now);
+    let stored = generation.fresh(invoice, now);
     if let Some(list) = stored.filter(|list| list::look(list, &directives, now) == ListReuse::Take) {
         return Progress::Answered(Answer { found: Ok(list::serve(list, now, record)), limits });
     }
@@ -294,7 +296,7 @@ fn list_calls(
         tenant: Arc::clone(tenant),
         generation,
         policy: Arc::clone(&snapshot.policy),
-        invoice,
+        invoice: invoice.clone(),
         directives,
         deadlines: Deadlines::starting(now, snapshot.total_timeout),
         in_flight: snapshot.in_flight.clone(),
