@@ -3,23 +3,11 @@
 
 use std::path::Path;
 
+use super::fleet::{FROM_FLEET, MISS, completed, pair};
 use crate::support::{
-    Authority, Config, Engine, Finished, Gateway, Sentinel, Upstream, call_reply, engine_at, eventually,
-    free_address, program, reply,
+    Authority, Config, Engine, Finished, Sentinel, Upstream, call_reply, engine_at, eventually, free_address,
+    program, reply,
 };
-
-const MISS: &str = "fwd=uri-miss; fwd-status=200; stored; ttl";
-const FROM_FLEET: &str = "hit; ttl; detail=shared";
-
-fn completed() -> Upstream {
-    Upstream::scripted(|seen| call_reply(seen.id(), &[]))
-}
-
-fn pair(config: &Config, upstream: &Upstream) -> [Gateway; 2] {
-    let both = [config.clone().start(upstream), config.clone().start(upstream)];
-    both.iter().for_each(|gateway| gateway.wait_for_fleet(2));
-    both
-}
 
 /// Has a fleet use its engine in every way: calls and claims, purges of every kind, and a gateway that leaves.
 fn use_all(config: &Config) {

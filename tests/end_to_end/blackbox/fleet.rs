@@ -8,15 +8,15 @@ use crate::support::{
     reply,
 };
 
-const MISS: &str = "fwd=uri-miss; fwd-status=200; stored; ttl";
-const FROM_FLEET: &str = "hit; ttl; detail=shared";
+pub(super) const MISS: &str = "fwd=uri-miss; fwd-status=200; stored; ttl";
+pub(super) const FROM_FLEET: &str = "hit; ttl; detail=shared";
 
-fn completed() -> Upstream {
+pub(super) fn completed() -> Upstream {
     Upstream::scripted(|seen| call_reply(seen.id(), &[]))
 }
 
 /// Two gateways that have heard of each other.
-fn pair(config: &Config, upstream: &Upstream) -> [Gateway; 2] {
+pub(super) fn pair(config: &Config, upstream: &Upstream) -> [Gateway; 2] {
     let both = [config.clone().start(upstream), config.clone().start(upstream)];
     both.iter().for_each(|gateway| gateway.wait_for_fleet(2));
     both
