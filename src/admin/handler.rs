@@ -57,7 +57,7 @@ impl Handler for AdminHandler {
             Ok(_) => Caller::Known,
             Err(_) => Caller::Unknown,
         };
-        Answering::waiting(async move { admin.respond_always(peer, &request, admitted).await }).to(caller)
+        Answering::waiting(caller, async move { admin.respond_always(peer, &request, admitted).await })
     }
 }
 

@@ -29,8 +29,8 @@ fn with_stored(call: fn(&str) -> String, requests: &[Request<Empty<Bytes>>]) -> 
     let gateway = InProcessGateway::new(&configuration(), Arc::new(canned(call)));
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     for request in requests {
-        let stored = runtime.block_on(gateway.answer(request.clone())).status();
-        assert_eq!(stored, StatusCode::OK, "the call is fetched");
+        let Ok(stored) = runtime.block_on(gateway.answer(request.clone()));
+        assert_eq!(stored.status(), StatusCode::OK, "the call is fetched");
     }
     gateway
 }
@@ -55,7 +55,7 @@ impl Hits {
     /// Requests it once more; returns the status, or 0 if the answer was not ready.
     pub fn ask(&mut self) -> u16 {
         let answer = self.gateway.answer(self.request.clone()).now_or_never();
-        answer.map_or(0, |answer| answer.status().as_u16())
+        answer.map_or(0, |Ok(answer)| answer.status().as_u16())
     }
 }
 
@@ -87,7 +87,7 @@ impl Crowd {
         let begun = busy();
         for request in requests {
             let answer = self.gateway.answer(request).now_or_never();
-            assert!(answer.is_some_and(|answer| answer.status() == StatusCode::OK));
+            assert!(answer.is_some_and(|Ok(answer)| answer.status() == StatusCode::OK));
         }
         busy().saturating_sub(begun)
     }

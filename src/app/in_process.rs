@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Builder;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use http_body::Body;
 
 use super::build::{AppContext, Runtime, TransportKind};
@@ -12,7 +12,7 @@ use crate::clock::WallClock;
 use crate::config::Settings;
 use crate::gateway::{AnswerBody, FetchSpawner, Gateway};
 use crate::levels::DiskLevel;
-use crate::server::{Drain, Peer};
+use crate::server::{Answering, Drain, Peer};
 use crate::telemetry::{CallHasher, LogControl, Metrics, Spans, Telemetry};
 use crate::upstream::{Connection, ExchangeDeadlines, Opened, Opening, ResponseBody, Transport};
 
@@ -71,13 +71,12 @@ impl InProcessGateway {
     }
 
     /// Answers a request as for a connection.
-    pub(super) async fn answer<B>(&self, request: Request<B>) -> Response<AnswerBody>
+    pub(super) fn answer<B>(&self, request: Request<B>) -> Answering<AnswerBody>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let Ok(response) = self.gateway.respond(Peer(None), request).await;
-        response
+        self.gateway.respond(Peer(None), request)
     }
 }
 

@@ -62,7 +62,7 @@ mod tests {
         let in_process = InProcessGateway::new(&configuration, Arc::new(Immediate(completed)));
         let look_up = async |id: &str| {
             let request = get(&format!("/v1/calls/{id}")).body(Empty::<Bytes>::new()).unwrap();
-            assert_eq!(in_process.answer(request).await.status(), 200);
+            assert_eq!(in_process.answer(request).await.unwrap().status(), 200);
         };
         look_up("call_old").await;
         tokio::time::advance(Duration::from_secs(1800)).await;

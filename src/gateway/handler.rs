@@ -100,7 +100,7 @@ impl Handler for Gateway {
 
 impl Gateway {
     /// Answers a request. Every result, including a panic, becomes one answer.
-    pub(crate) fn respond<B>(self: &Arc<Self>, peer: Peer, request: Request<B>) -> Answering<AnswerBody>
+    pub(crate) fn respond<B>(self: &Arc<Self>, peer: Peer, mut request: Request<B>) -> Answering<AnswerBody>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -110,25 +110,28 @@ impl Gateway {
         let id = id.unwrap_or_else(|| RequestId::from_random(fastrand::u128(..)));
         let mut record = Record::open(&self.telemetry, id, request.method(), request.version(), peer.0);
         record.note_user_agent(fields.user_agent);
-        let progress = catch_unwind(AssertUnwindSafe(|| self.begin(&request, &fields, &mut record)));
+        let mut progress = catch_unwind(AssertUnwindSafe(|| self.begin(&request, &fields, &mut record)));
         // Only HTTP/1.1, which announces every body, has connections to close.
         let (has_conditions, has_body) = (fields.has_conditions, fields.announces_body);
         let caller = if record.tenant.is_some() { Caller::Known } else { Caller::Unknown };
-        let (head, body) = request.into_parts();
-        let mut writer = ResponseWriter::of(head, has_conditions, has_body);
-        let mut answer = match progress {
-            Ok(Progress::Answered(answer)) => answer,
+        let mut writer = ResponseWriter::of(&mut request, has_conditions, has_body);
+        match progress {
+            Ok(Progress::Answered(ref mut answer)) => {
+                Answering::ready(caller, writer.write(answer, &mut record, &self.wall))
+            }
             Ok(Progress::Pending(mut pending)) => {
                 if let Pending::Passthrough(passed) = &mut *pending
                     && let Some(most) = passed.max_body_bytes()
                 {
-                    passed.body = Some(read_body(body, most));
+                    passed.body = Some(read_body(request.into_body(), most));
                 }
-                return Answering::waiting(Arc::clone(self).wait(*pending, writer, record)).to(caller);
+                Answering::waiting(caller, Arc::clone(self).wait(*pending, writer, record))
             }
-            Err(_) => Answer::refused(Refusal::Internal),
-        };
-        Answering::ready(writer.write(&mut answer, &mut record, &self.wall)).to(caller)
+            Err(_) => {
+                let mut answer = Answer::refused(Refusal::Internal);
+                Answering::ready(caller, writer.write(&mut answer, &mut record, &self.wall))
+            }
+        }
     }
 
     #[expect(
@@ -146,7 +149,7 @@ impl Gateway {
             let found = found.unwrap_or(Err(Refusal::Internal));
             let (mut limits, tenant) = pending.into_parts();
             if let Err(Refusal::UpstreamBudget { .. }) = found {
-                limits.upstream = tenant.upstream_limit(clock::now());
+                limits.upstream = tenant.upstream_limit(clock::now()).map(Box::new);
             }
             writer.write(&mut Answer { found, limits }, &mut record, &self.wall)
         }

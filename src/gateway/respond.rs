@@ -8,8 +8,7 @@ use http::header::{
     DATE, ETAG, EXPIRES, LAST_MODIFIED, LINK, RETRY_AFTER, VARY, VIA, WWW_AUTHENTICATE,
     X_CONTENT_TYPE_OPTIONS,
 };
-use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 
 use super::body::AnswerBody;
 use super::media::answer::{MediaAnswer, MediaContent};
@@ -50,7 +49,7 @@ pub(super) struct LimitsToShow {
     /// The tenant's rate limit, once charged.
     pub(super) tenant: Option<LimitState>,
     /// The tenant's upstream budget, if it caused the refusal.
-    pub(super) upstream: Option<LimitState>,
+    pub(super) upstream: Option<Box<LimitState>>,
     when: RateLimitHeaders,
 }
 
@@ -176,13 +175,19 @@ enum RequestBodyState {
 }
 
 impl ResponseWriter {
-    /// Takes them from the request's head.
-    pub(super) fn of(head: Parts, has_conditions: bool, has_body: bool) -> Self {
-        let mut headers = head.headers;
+    /// Takes them from a request.
+    pub(super) fn of<B>(request: &mut Request<B>, has_conditions: bool, has_body: bool) -> Self {
+        let mut headers = std::mem::take(request.headers_mut());
         let conditions = if has_conditions { Conditions::read(&headers) } else { None };
         headers.clear();
         let body = if has_body { RequestBodyState::Unread } else { RequestBodyState::None };
-        Self { method: head.method, version: head.version, conditions, body, headers }
+        Self {
+            method: std::mem::take(request.method_mut()),
+            version: request.version(),
+            conditions,
+            body,
+            headers,
+        }
     }
 
     /// Writes the answer, and passes its record to its body. Consumes what it writes; it is passed by reference only
@@ -386,16 +391,17 @@ fn write_limits(
         if let Some(LimitState { left, .. }) = &tenant {
             put_limit(out, b"\"tenant\"", left);
         }
-        if let Some(LimitState { left, .. }) = &upstream {
+        if let Some(upstream) = &upstream {
             if tenant.is_some() {
                 out.put_slice(b", ");
             }
-            put_limit(out, b"\"upstream\"", left);
+            put_limit(out, b"\"upstream\"", &upstream.left);
         }
     });
     let policy = match (tenant, upstream) {
         (None, None) => return,
-        (Some(one), None) | (None, Some(one)) => Some(one.policy),
+        (Some(tenant), None) => Some(tenant.policy),
+        (None, Some(upstream)) => Some(upstream.policy),
         (Some(tenant), Some(upstream)) => {
             let items = [tenant.policy.as_bytes(), b", ", upstream.policy.as_bytes()].concat();
             HeaderValue::try_from(items).ok()

@@ -204,7 +204,7 @@ mod tests {
 
     use super::*;
     use crate::server::activity::SlotKind;
-    use crate::server::{Answering, Drain, RequestBody, Timeouts};
+    use crate::server::{Answering, Caller, Drain, RequestBody, Timeouts};
     use crate::telemetry::Plane;
 
     struct Empty;
@@ -213,7 +213,7 @@ mod tests {
         type Body = Full<Bytes>;
 
         fn answer(self: &Arc<Self>, _: Peer, _: Request<RequestBody>) -> Answering<Full<Bytes>> {
-            Answering::ready(Response::new(Full::default()))
+            Answering::ready(Caller::Unknown, Response::new(Full::default()))
         }
     }
 

@@ -47,21 +47,17 @@ struct Waiting<B> {
 
 impl<B> Answering<B> {
     /// A complete answer.
-    pub(crate) const fn ready(response: Response<B>) -> Self {
-        Self { caller: Caller::Unknown, state: AnswerState::Ready(Some(response)) }
+    pub(crate) const fn ready(caller: Caller, response: Response<B>) -> Self {
+        Self { caller, state: AnswerState::Ready(Some(response)) }
     }
 
     /// An answer to come.
-    pub(crate) fn waiting(future: impl Future<Output = Response<B>> + Send + 'static) -> Self {
+    pub(crate) fn waiting(
+        caller: Caller,
+        future: impl Future<Output = Response<B>> + Send + 'static,
+    ) -> Self {
         let waiting = Waiting { answer: Box::pin(future), pending: None };
-        Self { caller: Caller::Unknown, state: AnswerState::Waiting(waiting) }
-    }
-
-    /// Sets the caller.
-    #[must_use]
-    pub(crate) fn to(mut self, caller: Caller) -> Self {
-        self.caller = caller;
-        self
+        Self { caller, state: AnswerState::Waiting(waiting) }
     }
 
     /// Makes it the answer to a request of the connection with this activity.

@@ -19,7 +19,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use super::accepted::Peer;
 use super::activity::Activity;
-use super::answering::Answering;
+use super::answering::{Answering, Caller};
 use super::backlog::{CHECKS, ChunkedBody};
 use super::drain::DrainWatch;
 use super::flag_waker::FlagWaker;
@@ -233,7 +233,7 @@ impl<H: Handler> Requests<H> {
         self.activity.request_begins();
         let (handler, peer, head) = (Arc::clone(&self.handler), self.peer, self.head);
         let activity = Arc::clone(&self.activity);
-        let mut answering = Answering::waiting(async move {
+        let mut answering = Answering::waiting(Caller::Unknown, async move {
             let mut answering = handler.answer(peer, settled(request, head).await);
             answering.admit(&activity);
             let Ok(answer) = answering.await;

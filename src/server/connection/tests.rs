@@ -95,8 +95,7 @@ impl Handler for Scripted {
             _ => ([Step::Send(1)].into(), Some(1), Extent::Whole),
         };
         let taken = Arc::clone(&self.taken);
-        Answering::ready(Response::new(Script { steps, sleep: None, length, extent, taken }))
-            .to(Caller::Known)
+        Answering::ready(Caller::Known, Response::new(Script { steps, sleep: None, length, extent, taken }))
     }
 }
 
