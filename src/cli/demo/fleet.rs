@@ -3,32 +3,25 @@
 use std::time::Duration;
 
 use super::engine::DemoEngine;
-use super::setting::{ADMIN_PORT, DATA_PORT, DemoPorts, KEYS, loopback, start_gateway};
+use super::setting::{DemoGateway, DemoLog, KEYS, USUAL_PORTS, loopback, start_gateway};
 use crate::app::{App, Signals};
 use crate::cli::args::DemoArgs;
 use crate::cli::colour::ColourChoice;
 use crate::cli::outcome::{Exit, print};
 use crate::cli::token;
 use crate::clock;
-use crate::config::Address;
 use crate::domain::TokenHash;
 use crate::mock::{Mock, Options};
 
+/// The second gateway's usual ports: the stand-in upstream of the ordinary demo has the one between.
+const OTHER_PORTS: [u16; 2] = [8082, 9091];
 /// How long the gateways may take to hear of each other: several heartbeats.
 const MEETING: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// A gateway, and the signals that end it.
-struct DemoGateway {
-    app: App,
-    signals: Signals,
-    data: Address,
-    admin: Address,
-}
-
 /// Runs until Ctrl-C. The engine ends last.
 pub(super) async fn run(args: &DemoArgs, colour: ColourChoice) -> Result<(), Exit> {
-    let signals = [Signals::new()?, Signals::new()?];
+    let [mut signals, mut other_signals] = [Signals::new()?, Signals::new()?];
     let options = Options { api_keys: KEYS.map(String::from).into(), ..Options::default() };
     let mock = Mock::start(loopback(0), options).await?;
     let engine = DemoEngine::start().await?;
@@ -37,37 +30,15 @@ pub(super) async fn run(args: &DemoArgs, colour: ColourChoice) -> Result<(), Exi
         None => None,
     };
     let token = token::fresh()?;
-    let (mut log, mut gateways) = (None, Vec::new());
-    for (place, signals) in (0..).zip(signals) {
-        let mut started = Err(Exit::failure("nothing was started"));
-        for ports in DemoPorts::TRIES {
-            let text = configuration(
-                &mock,
-                [ports.port(DATA_PORT + 2 * place).await, ports.port(ADMIN_PORT + place).await],
-                &token,
-                fleet.as_ref(),
-            );
-            started = start_gateway(text, &mut log, args, colour).await;
-            if started.is_ok() {
-                break;
-            }
-        }
-        let app = started?;
-        let (Some(data), Some(admin)) =
-            (app.data_addresses().first().cloned(), app.admin_addresses().first().cloned())
-        else {
-            return Err(Exit::failure("the demo has no listeners"));
-        };
-        gateways.push(DemoGateway { app, signals, data, admin });
-    }
-    let Ok([mut one, mut other]) = <[DemoGateway; 2]>::try_from(gateways) else {
-        return Err(Exit::failure("the demo has no two gateways"));
-    };
+    let mut log = DemoLog::new(args, colour);
+    let configuration = |ports| configuration(&mock, ports, &token, fleet.as_ref());
+    let one = start_gateway(USUAL_PORTS, configuration, &mut log).await?;
+    let other = start_gateway(OTHER_PORTS, configuration, &mut log).await?;
     if engine.is_some() {
         wait_until_met([&one.app, &other.app]).await?;
     }
     print(&guide(&mock, engine.as_ref(), [&one, &other], &token))?;
-    futures_util::future::join(one.app.run(&mut one.signals), other.app.run(&mut other.signals)).await;
+    futures_util::future::join(one.app.run(&mut signals), other.app.run(&mut other_signals)).await;
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::runtime::Builder;
 
-use self::setting::{ADMIN_PORT, DATA_PORT, DemoPorts, KEYS, start_gateway, start_mock};
+use self::setting::{DemoGateway, DemoLog, KEYS, USUAL_PORTS, start_gateway, start_mock};
 use super::args::DemoArgs;
 use super::colour::ColourChoice;
 use super::outcome::{Exit, print, write_unless_blocked};
@@ -41,21 +41,9 @@ async fn demo(args: &DemoArgs, colour: ColourChoice) -> Result<(), Exit> {
     let mock = start_mock(options).await?;
     let kept = kept(args.keep.as_deref())?;
     let tokens = [token::fresh()?, token::fresh()?];
-    let mut log = None;
-    let mut started = Err(Exit::failure("nothing was started"));
-    for ports in DemoPorts::TRIES {
-        let text = configuration(&mock, &tokens, kind, kept.as_deref(), ports).await;
-        started = start_gateway(text, &mut log, args, colour).await;
-        if started.is_ok() {
-            break;
-        }
-    }
-    let app = started?;
-    let (Some(data), Some(admin)) =
-        (app.data_addresses().first().cloned(), app.admin_addresses().first().cloned())
-    else {
-        return Err(Exit::failure("the demo has no listeners"));
-    };
+    let mut log = DemoLog::new(args, colour);
+    let configuration = |ports| configuration(&mock, &tokens, kind, kept.as_deref(), ports);
+    let DemoGateway { app, data, admin } = start_gateway(USUAL_PORTS, configuration, &mut log).await?;
     print(&guide(&mock, &data, &admin, &tokens, kept.as_deref()))?;
     match (kind, data) {
         (DemoTraffic::Load, Address::Tcp(address)) => {
@@ -125,12 +113,12 @@ impl DemoTraffic {
     }
 }
 
-async fn configuration(
+fn configuration(
     mock: &Mock,
     tokens: &[String; 2],
     kind: DemoTraffic,
     kept: Option<&Path>,
-    ports: DemoPorts,
+    [data, admin]: [u16; 2],
 ) -> String {
     let tenant = |(name, key): (&str, &str), token: &String, limit: &str| {
         let hash = TokenHash::of(token.as_bytes()).to_hex();
@@ -145,10 +133,8 @@ async fn configuration(
     let [billing_token, support_token] = tokens;
     let [billing_key, support_key] = KEYS;
     format!(
-        "[listen]\naddress = \"127.0.0.1:{}\"\n[admin]\naddress = \"127.0.0.1:{}\"\n\
+        "[listen]\naddress = \"127.0.0.1:{data}\"\n[admin]\naddress = \"127.0.0.1:{admin}\"\n\
          [upstream]\nbase_url = \"http://{}\"\n[media]\nhosts = [\"{}\"]\n[log]\nformat = \"text\"\nlevel = \"warn\"\n{}{}{}{}",
-        ports.port(DATA_PORT).await,
-        ports.port(ADMIN_PORT).await,
         mock.address(),
         mock.media_address(),
         kind.sections(),

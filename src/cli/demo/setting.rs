@@ -11,35 +11,29 @@ use crate::app::{App, ConfigSource};
 use crate::cli::args::DemoArgs;
 use crate::cli::colour::ColourChoice;
 use crate::cli::outcome::Exit;
-use crate::config::{self, Settings};
+use crate::config::{self, Address, Settings};
 use crate::mock::{Mock, Options};
-use crate::telemetry::{LogGuard, LogOptions, start_log};
+use crate::telemetry::{LogControl, LogGuard, LogOptions, start_log};
 
-/// The default ports, used if they are free.
-pub(super) const DATA_PORT: u16 = 8080;
-pub(super) const ADMIN_PORT: u16 = 9090;
+/// The default ports of both planes, used if they are free.
+pub(super) const USUAL_PORTS: [u16; 2] = [8080, 9090];
 /// The stand-in's, if it is free: what a demo has kept is of the upstream that it was fetched from.
 const UPSTREAM_PORT: u16 = 8081;
 
 pub(super) const KEYS: [&str; 2] = ["demo-upstream-key-of-billing", "demo-upstream-key-of-support"];
 
-/// Where a demo listens. A port that is free may be taken before the demo listens there, so it tries any other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum DemoPorts {
-    /// The usual ones where they are free, else any.
-    Usual,
-    Any,
+/// A gateway of a demo, and where it listens.
+pub(super) struct DemoGateway {
+    pub(super) app: App,
+    pub(super) data: Address,
+    pub(super) admin: Address,
 }
 
-impl DemoPorts {
-    /// Tried in this order.
-    pub(super) const TRIES: [Self; 2] = [Self::Usual, Self::Any];
-
-    /// 0 takes any.
-    pub(super) async fn port(self, usual: u16) -> u16 {
-        let is_free = self == Self::Usual && TcpListener::bind(loopback(usual)).await.is_ok();
-        if is_free { usual } else { 0 }
-    }
+/// The log of a demo, begun with its first gateway.
+pub(super) struct DemoLog<'a> {
+    args: &'a DemoArgs,
+    colour: ColourChoice,
+    guard: Option<LogGuard>,
 }
 
 pub(super) const fn loopback(port: u16) -> SocketAddr {
@@ -54,25 +48,54 @@ pub(super) async fn start_mock(options: Options) -> io::Result<Mock> {
     }
 }
 
-/// Starts a gateway with this configuration, and the log, unless it was started.
+/// Starts a gateway on these ports of both planes where they are free, else on any. `configuration` returns its file's
+/// text for the ports that it is given; 0 takes any.
 pub(super) async fn start_gateway(
-    text: String,
-    log: &mut Option<LogGuard>,
-    args: &DemoArgs,
-    colour: ColourChoice,
-) -> Result<App, Exit> {
-    let file = Path::new("demo.toml");
-    let settings = config::load_text(file, text, &BTreeMap::new())?.settings;
-    let control = log.get_or_insert_with(|| begin_log(&settings, args, colour)).control();
-    let source = ConfigSource { file: file.into(), variables: BTreeMap::new() };
-    App::start(settings, source, control).await.map_err(Exit::failure)
+    usual: [u16; 2],
+    configuration: impl Fn([u16; 2]) -> String,
+    log: &mut DemoLog<'_>,
+) -> Result<DemoGateway, Exit> {
+    let [data, admin] = usual;
+    let free = [free_port(data).await, free_port(admin).await];
+    let app = match start_app(configuration(free), log).await {
+        // A port that was free may have been taken since.
+        Err(_) if free != [0, 0] => start_app(configuration([0, 0]), log).await?,
+        started => started?,
+    };
+    let (data, admin) = (app.data_addresses().first().cloned(), app.admin_addresses().first().cloned());
+    let (Some(data), Some(admin)) = (data, admin) else {
+        return Err(Exit::failure("the demo has no listeners"));
+    };
+    Ok(DemoGateway { app, data, admin })
 }
 
-fn begin_log(settings: &Settings, args: &DemoArgs, colour: ColourChoice) -> LogGuard {
-    let rust_log = std::env::var("RUST_LOG").ok();
-    let options = LogOptions {
-        rust_log: rust_log.as_deref().or(args.verbosity.as_rust_log()),
-        colour: colour.of(&std::io::stderr()),
-    };
-    start_log(&settings.log, options)
+/// The port if it is free, else 0.
+async fn free_port(usual: u16) -> u16 {
+    if TcpListener::bind(loopback(usual)).await.is_ok() { usual } else { 0 }
+}
+
+async fn start_app(text: String, log: &mut DemoLog<'_>) -> Result<App, Exit> {
+    let file = Path::new("demo.toml");
+    let settings = config::load_text(file, text, &BTreeMap::new())?.settings;
+    let source = ConfigSource { file: file.into(), variables: BTreeMap::new() };
+    App::start(settings.clone(), source, log.control(&settings)).await.map_err(Exit::failure)
+}
+
+impl<'a> DemoLog<'a> {
+    /// A log that has not begun.
+    pub(super) const fn new(args: &'a DemoArgs, colour: ColourChoice) -> Self {
+        Self { args, colour, guard: None }
+    }
+
+    fn control(&mut self, settings: &Settings) -> LogControl {
+        let begin = || {
+            let rust_log = std::env::var("RUST_LOG").ok();
+            let options = LogOptions {
+                rust_log: rust_log.as_deref().or(self.args.verbosity.as_rust_log()),
+                colour: self.colour.of(&io::stderr()),
+            };
+            start_log(&settings.log, options)
+        };
+        self.guard.get_or_insert_with(begin).control()
+    }
 }
