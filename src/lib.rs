@@ -4,6 +4,15 @@
 //! admitted, looked up, answered. A module imports only from the modules above it in this list, and a
 //! test holds that.
 
+#![cfg_attr(
+    not(any(test, all(feature = "disk", feature = "shared"))),
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "a program without a level has no use for some of what both of its sides share"
+    )
+)]
+
 mod domain; // words without I/O
 mod clock; // the only place that asks the time
 mod message; // HTTP that both sides share: fields, dates, credentials, responses

@@ -7,9 +7,11 @@ pub mod bench;
 mod build;
 #[cfg(test)]
 mod churn;
+#[cfg_attr(not(feature = "shared"), path = "no_fleet.rs")]
 mod fleet;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
+mod gateway_world;
 #[cfg(any(test, feature = "bench"))]
 mod in_process;
 mod listeners;
@@ -20,6 +22,8 @@ mod open_files;
 mod panics;
 mod privacy;
 mod probe;
+#[cfg(feature = "shared")]
+mod probe_engine;
 mod probe_levels;
 mod probed;
 mod reload;

@@ -9,7 +9,8 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 
 use super::build::{AppContext, BuildError, Runtime, TransportKind};
-use super::fleet::{FleetContext, GatewayWorld};
+use super::fleet::FleetContext;
+use super::gateway_world::GatewayWorld;
 use super::listeners::{Bound, Listeners};
 use super::reload::{ReloadTargets, Reloader};
 use super::service_manager::ServiceManager;

@@ -14,6 +14,7 @@ fn tenant(name: &str) -> String {
     )
 }
 
+mod levels;
 mod missing;
 mod risks;
 

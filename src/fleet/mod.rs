@@ -7,10 +7,13 @@ mod heartbeat;
 mod leases;
 mod log;
 mod members;
+#[cfg(feature = "shared")]
 mod probe;
 mod purge;
 mod reading;
+#[cfg(feature = "shared")]
 mod redis_leases;
+#[cfg(feature = "shared")]
 mod redis_log;
 mod statement;
 mod world;
@@ -20,7 +23,10 @@ pub(crate) use leases::Leases;
 #[cfg(test)]
 pub(crate) use log::{BeatReply, BeatRequest, FleetLog, LogRecord, LogView, SealedPurge};
 pub(crate) use members::{PurgeReach, ShownMember};
+#[cfg(feature = "shared")]
 pub(crate) use probe::probe_log;
+#[cfg(feature = "shared")]
 pub(crate) use redis_leases::RedisLeases;
+#[cfg(feature = "shared")]
 pub(crate) use redis_log::RedisLog;
 pub(crate) use world::{FleetWorld, WorldFuture};

@@ -20,10 +20,11 @@ pub(crate) use seal::SealRing;
 pub(crate) use seal::SealedName;
 pub(crate) use seal::{EntryStamp, FleetSeal, OpenedEntry, TenantTag};
 pub(crate) use shared::{
-    CallClaim, ClaimWish, EngineFailure, EngineFuture, EngineGreeting, EngineLink, EngineMemory, EngineProbe,
-    RedisEngine, SharedLevel, SharedResult, TenantShared, script,
+    CallClaim, ClaimWish, EngineFailure, EngineFuture, SharedLevel, SharedResult, TenantShared,
 };
 #[cfg(test)]
 pub(crate) use shared::{
     ClaimHolder, ClaimMode, ClaimState, EngineAnswer, EngineQuestion, EngineWrite, MissedPurges, SharedEngine,
 };
+#[cfg(feature = "shared")]
+pub(crate) use shared::{EngineGreeting, EngineLink, EngineMemory, EngineProbe, RedisEngine, script};

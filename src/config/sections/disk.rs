@@ -91,6 +91,9 @@ impl Section for DiskSettings {
         if raw.path.as_ref().is_some_and(|path| !path.is_absolute()) {
             checker.problem("disk.path", "expected an absolute path such as \"/var/lib/credira-gateway\"");
         }
+        if raw.path.is_some() && !cfg!(feature = "disk") {
+            checker.problem("disk.path", "this program was built without the disk level");
+        }
         if raw.max_bytes_per_tenant.bytes() < LEAST_BYTES {
             checker.problem("disk.max_bytes_per_tenant", "expected a size of at least 8MiB");
         }

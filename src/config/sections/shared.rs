@@ -230,6 +230,9 @@ impl Section for SharedSettings {
         for (place, text) in well_formed(&raw.urls) {
             urls.extend(checker.take(&format!("shared.urls[{place}]"), EngineUrl::parse(text)));
         }
+        if !raw.urls.is_empty() && !cfg!(feature = "shared") {
+            checker.problem("shared.urls", "this program was built without the shared level");
+        }
         let prefix = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         if !(1..=16).contains(&raw.prefix.len()) || !raw.prefix.bytes().all(prefix) {
             checker.problem("shared.prefix", "expected 1 to 16 of a-z, 0-9 and -");

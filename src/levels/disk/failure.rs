@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+#[cfg(feature = "disk")]
 use rusqlite::ErrorCode;
 
 /// Why a file can't be used now.
@@ -66,6 +67,7 @@ impl From<io::Error> for FileFailure {
     }
 }
 
+#[cfg(feature = "disk")]
 impl From<rusqlite::Error> for FileFailure {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {

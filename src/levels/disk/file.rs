@@ -12,8 +12,9 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use super::bounds::{FileBounds, PAGE, pages_of};
 use super::directory::{create, journal};
 use super::failure::FileFailure;
+use super::rows::{FileResult, FileSize, RemovedRows, RowWrite, StoredRow};
 use crate::domain::Mark;
-use crate::levels::seal::{SealKeyId, SealedEntry, SealedName};
+use crate::levels::seal::{SealKeyId, SealedName};
 
 /// The format of the files; files of others are recreated.
 const FORMAT: i64 = 2;
@@ -51,48 +52,12 @@ const SCHEMA: &str = "
     COMMIT;
 ";
 
-/// An entry to be written.
-#[derive(Debug)]
-pub(super) struct RowWrite {
-    pub(super) sealed: SealedEntry,
-    /// The names of the same call under the keys of the ring.
-    pub(super) others: Vec<SealedName>,
-    /// The time from which it has no use, in seconds since 1970.
-    pub(super) spent: i64,
-}
-
-/// An entry that was found.
-#[derive(Debug)]
-pub(super) struct StoredRow {
-    pub(super) key: SealKeyId,
-    pub(super) spent: i64,
-    pub(super) sealed: Vec<u8>,
-}
-
-/// Numbers of removed entries.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct RemovedRows {
-    /// Evicted to make room.
-    pub(super) evicted: u64,
-    /// Replaced by newer ones.
-    pub(super) replaced: u64,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct FileSize {
-    pub(super) entries: u64,
-    /// The journal included.
-    pub(super) bytes: u64,
-}
-
 /// An open file, locked against other processes.
 pub(super) struct DiskFile {
     connection: Connection,
     path: PathBuf,
     bounds: FileBounds,
 }
-
-type FileResult<T> = Result<T, FileFailure>;
 
 impl DiskFile {
     /// Opens or creates a file, and erases entries sealed by keys outside of `ring`.

@@ -3,15 +3,18 @@
 //! Nothing is read at startup. A file is opened on first use and closed when idle; its failures cost hits and never
 //! change an answer.
 
+#[cfg(feature = "disk")]
 mod bounds;
 #[cfg(test)]
 mod by_hand;
 mod directory;
 mod failure;
+#[cfg_attr(not(feature = "disk"), path = "no_file.rs")]
 mod file;
 mod mailbox;
 mod open_files;
 mod probe;
+mod rows;
 mod tenant_disk;
 mod tenant_file;
 mod worker;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::failure::FileFailure;
-use super::file::{DiskFile, RowWrite};
+use super::file::DiskFile;
 use super::mailbox::{DiskTask, GATHERING, MailboxEvent, QueuedWrite, RecallReply, RecallRequest};
+use super::rows::RowWrite;
 use super::tenant_file::{FileSettings, TenantFile};
 use crate::clock;
 use crate::levels::fences::{PurgeFence, PurgeScope};

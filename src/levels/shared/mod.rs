@@ -10,9 +10,13 @@ mod engine;
 mod failure;
 mod ledger;
 mod level;
+#[cfg(feature = "shared")]
 mod link;
+#[cfg(feature = "shared")]
 mod probe;
+#[cfg(feature = "shared")]
 mod redis_engine;
+#[cfg(feature = "shared")]
 mod redis_failure;
 mod switch;
 mod tenant_shared;
@@ -26,7 +30,10 @@ pub(crate) use engine::{
 pub(crate) use failure::EngineFailure;
 pub(crate) use ledger::MissedPurges;
 pub(crate) use level::SharedLevel;
+#[cfg(feature = "shared")]
 pub(crate) use link::{EngineLink, script};
+#[cfg(feature = "shared")]
 pub(crate) use probe::{EngineGreeting, EngineMemory, EngineProbe};
+#[cfg(feature = "shared")]
 pub(crate) use redis_engine::RedisEngine;
 pub(crate) use tenant_shared::{ClaimWish, SharedResult, TenantShared};
