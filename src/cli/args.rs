@@ -210,7 +210,8 @@ pub(super) struct DemoArgs {
     /// Keep calls in this directory, which a demo before this one may have left. Default: a new one for temporary files.
     #[arg(long, value_name = "DIR")]
     pub(crate) keep: Option<PathBuf>,
-    /// Run two gateways that share a Valkey or Redis, if one is installed: its server must be on the PATH.
+    /// Run two gateways that share a Valkey or Redis, if one is installed: its server must be on the PATH. Not with --load
+    /// or --keep.
     #[arg(long, conflicts_with_all = ["load", "keep"])]
     pub(crate) fleet: bool,
     #[command(flatten)]

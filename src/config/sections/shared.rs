@@ -19,8 +19,8 @@ use crate::config::units::Span;
 #[serde(default, deny_unknown_fields)]
 #[schemars(rename = "Shared")]
 pub(crate) struct RawShared {
-    /// The engine's nodes, as `"rediss://cache.internal:6379"` or `"unix:/run/valkey.sock"`; with Sentinel, the
-    /// sentinels. Needs a restart.
+    /// The engine's nodes, as `"rediss://cache.internal:6379"` (TLS), `"redis://127.0.0.1:6379"` or
+    /// `"unix:/run/valkey.sock"`; with Sentinel, the sentinels. Needs a restart.
     #[schemars(with = "Vec<String>")]
     urls: Vec<Option<String>>,
     /// How the engine is run. Needs a restart.

@@ -1,6 +1,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
+use crate::levels::seal::SealedEntry;
 use crate::levels::seal::SealedName;
 
 const MAX: u64 = 8 << 20;
