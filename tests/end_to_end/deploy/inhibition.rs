@@ -48,14 +48,23 @@ impl Alertmanager {
     }
 
     /// Fires alerts, given as name and tenant, and returns those with a notification.
-    fn notified<'a>(&self, fired: &[(&'a str, &'a str)]) -> BTreeSet<(String, String)> {
+    fn notified(&self, fired: &[(&str, &str)]) -> BTreeSet<(String, String)> {
+        let labels = fired.iter().map(|(name, tenant)| json!({ "alertname": name, "tenant": tenant }));
+        let name_and_tenant = |labels: &Value| {
+            let label = |name: &str| labels[name].as_str().unwrap().to_owned();
+            (label("alertname"), label("tenant"))
+        };
+        self.active(&labels.collect::<Vec<_>>()).iter().map(name_and_tenant).collect()
+    }
+
+    /// Fires alerts, given by their labels, and returns the labels of those with a notification.
+    fn active(&self, fired: &[Value]) -> Vec<Value> {
         let known = alerts();
-        let of = |(name, tenant): &(&str, &str)| {
-            let severity = &known[*name]["labels"]["severity"];
-            let labels = json!({
-                "alertname": name, "tenant": tenant, "severity": severity,
-                "job": "calls/credira-gateway", "namespace": "calls",
-            });
+        let of = |labels: &Value| {
+            let mut labels = labels.clone();
+            labels["severity"] = known[labels["alertname"].as_str().unwrap()]["labels"]["severity"].clone();
+            labels["job"] = "calls/credira-gateway".into();
+            labels["namespace"] = "calls".into();
             json!({ "labels": labels })
         };
         let body = Value::Array(fired.iter().map(of).collect()).to_string();
@@ -63,13 +72,12 @@ impl Alertmanager {
         let mut states = BTreeMap::new();
         eventually("all alerts have arrived", || {
             for alert in self.curl(&[]).as_array().unwrap() {
-                let label = |name: &str| alert["labels"][name].as_str().unwrap().to_owned();
                 let state = alert["status"]["state"].as_str().unwrap().to_owned();
-                states.insert((label("alertname"), label("tenant")), state);
+                states.insert(alert["labels"].to_string(), (alert["labels"].clone(), state));
             }
-            states.len() == fired.len() && states.values().all(|state| state != "unprocessed")
+            states.len() == fired.len() && states.values().all(|(_, state)| state != "unprocessed")
         });
-        states.into_iter().filter(|(_, state)| state == "active").map(|(alert, _)| alert).collect()
+        states.into_values().filter(|(_, state)| state == "active").map(|(labels, _)| labels).collect()
     }
 }
 
@@ -139,4 +147,34 @@ fn an_outage_that_stale_entries_hide_and_a_rejected_key_are_one_notification_eac
     ];
     let causes = [fired[0], fired[3], fired[7]];
     assert_eq!(alertmanager.notified(&fired), set(&causes));
+}
+
+/// Needs Alertmanager and curl.
+#[test]
+fn a_lost_engine_is_one_notification_and_a_lost_disk_hides_no_limit() {
+    let Some(alertmanager) = Alertmanager::start() else { return };
+    let down = |instance: &str, level: &str| {
+        json!({ "alertname": "CrediraGatewayLevelDown", "instance": instance, "level": level })
+    };
+    let fallback = |instance: &str, tenant: &str| {
+        json!({
+            "alertname": "CrediraGatewayLimitFallback", "instance": instance, "tenant": tenant, "limit": "tenant",
+        })
+    };
+    let active = alertmanager.active(&[
+        down("a:9090", "shared"),
+        fallback("a:9090", "billing"),
+        fallback("a:9090", "support"),
+        down("b:9090", "disk"),
+        fallback("b:9090", "billing"),
+    ]);
+    let mut shown: Vec<_> = active
+        .iter()
+        .map(|labels| format!("{} {}", labels["alertname"].as_str().unwrap(), labels["instance"]))
+        .collect();
+    shown.sort_unstable();
+    let (down, fallback) = ("CrediraGatewayLevelDown", "CrediraGatewayLimitFallback");
+    let expected =
+        [format!("{down} \"a:9090\""), format!("{down} \"b:9090\""), format!("{fallback} \"b:9090\"")];
+    assert_eq!(shown, expected);
 }
