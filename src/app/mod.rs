@@ -30,6 +30,8 @@ mod source;
 mod sweep;
 #[cfg(test)]
 mod waiting;
+#[cfg(test)]
+mod waiting_fleet;
 
 pub(crate) use privacy::forbid_dumps;
 pub(crate) use probe::probe;

@@ -22,7 +22,7 @@ pub(crate) use policy::CallEnvelope;
 pub(crate) use policy::admit;
 pub(crate) use policy::{
     Admission, CallMedia, Candidate, Conditions, Fallback, Judgement, LinkText, ListAdmission, Maturity,
-    PollPauses, Represented, RequestDirectives, Reuse, admit_list, admit_passed, admit_transcript, is_tag,
+    PollPauses, PollTurn, Represented, RequestDirectives, Reuse, admit_list, admit_passed, admit_transcript, is_tag,
     is_weak, judge_renewal, judge_response, judge_reuse,
 };
 pub(crate) use single_flight::StoreMode;
@@ -32,5 +32,5 @@ pub(crate) use transcripts::{
     JoinedTranscript, Transcript, TranscriptFailure, TranscriptLeader, TranscriptResult,
 };
 pub(crate) use watch::{
-    Poller, Refresh, WaitBounds, WaitDecision, WaitLimitReached, WaitTimes, Waiter, Watches,
+    BegunPoll, PollEnd, PollInterest, Poller, Refresh, WaitBounds, WaitDecision, WaitLimitReached, WaitTimes, Waiter, Watches,
 };

@@ -21,9 +21,9 @@ pub(crate) use seal::SealedName;
 pub(crate) use seal::{EntryStamp, FleetSeal, OpenedEntry, TenantTag};
 pub(crate) use shared::{
     CallClaim, ClaimWish, EngineFailure, EngineFuture, EngineGreeting, EngineLink, EngineMemory, EngineProbe,
-    RedisEngine, SharedLevel, SharedResult, TenantShared, script,
+    PollClaim, PollRival, PollWish, RedisEngine, SharedLevel, SharedResult, TenantShared, script,
 };
 #[cfg(test)]
 pub(crate) use shared::{
-    ClaimHolder, ClaimMode, ClaimState, EngineAnswer, EngineQuestion, EngineWrite, MissedPurges, SharedEngine,
+    ClaimHolder, ClaimKind, ClaimMode, ClaimState, EngineAnswer, EngineQuestion, EngineWrite, MissedPurges, SharedEngine,
 };

@@ -118,9 +118,9 @@ fn a_poll_in_flight_is_awaited_beyond_the_end() {
     let after = |seconds| now + Duration::from_secs(seconds);
     let first = watches.begin(&id(1), times(now, 5), StoreMode::Store, None, &BOUNDS, now).unwrap();
     let (mut waiter, poller) = (first.0, first.1.unwrap());
-    assert_eq!(poller.begin(after(5)), Some(StoreMode::Store));
+    assert_eq!(poller.begin(after(5)).map(|poll| poll.mode), Some(StoreMode::Store));
     assert!(matches!(waiter.decide(after(7)), WaitDecision::WaitUntil(_)));
-    poller.end(None);
+    poller.end(PollEnd::Polled { held_until: None }, after(6));
     assert!(matches!(waiter.decide(after(7)), WaitDecision::TimeUp(None)));
 }
 
@@ -162,13 +162,13 @@ fn a_purge_polls_at_once_and_invalidates_earlier_results() {
     let mut poller = poller.unwrap();
     poller.begin(after(100)).unwrap();
     watches.purged(&id(1), after(200));
-    assert!(poller.is_overtaken(after(100)));
+    assert_eq!(poller.interest(after(100)), PollInterest::Overtaken);
     assert_eq!(poller.due(), Some(after(200)));
     watches.completed(&id(1), after(100), &gone());
     assert!(matches!(waiter.decide(after(300)), WaitDecision::WaitUntil(_)));
     assert!(waiter.best().is_none());
     poller.begin(after(300)).unwrap();
-    assert!(!poller.is_overtaken(after(300)));
+    assert_eq!(poller.interest(after(300)), PollInterest::Awaited);
     watches.completed(&id(1), after(300), &gone());
     assert!(matches!(waiter.decide(after(400)), WaitDecision::Conclusive(_)));
 }
@@ -208,7 +208,7 @@ fn a_watch_of_no_store_waiters_is_polled_without_storing() {
     let begin = watches.begin(&id(1), times(now, 5), StoreMode::NoStore, None, &BOUNDS, now);
     let (_waiter, poller) = begin.unwrap();
     let poller = poller.unwrap();
-    assert_eq!(poller.begin(now), Some(StoreMode::NoStore));
+    assert_eq!(poller.begin(now).map(|poll| poll.mode), Some(StoreMode::NoStore));
     let _second = join(&watches, 1, now).unwrap().unwrap();
-    assert_eq!(poller.begin(now), Some(StoreMode::Store));
+    assert_eq!(poller.begin(now).map(|poll| poll.mode), Some(StoreMode::Store));
 }

@@ -11,6 +11,7 @@ mod failure;
 mod ledger;
 mod level;
 mod link;
+mod poll_claim;
 mod probe;
 mod redis_engine;
 mod redis_failure;
@@ -18,15 +19,16 @@ mod switch;
 mod tenant_shared;
 
 pub(crate) use claim::CallClaim;
-pub(crate) use engine::EngineFuture;
 #[cfg(test)]
 pub(crate) use engine::{
-    ClaimHolder, ClaimMode, ClaimState, EngineAnswer, EngineQuestion, EngineWrite, SharedEngine,
+    ClaimHolder, ClaimKind, ClaimMode, ClaimState, EngineAnswer, EngineQuestion, EngineWrite, SharedEngine,
 };
+pub(crate) use engine::{EngineFuture, PollRival};
 pub(crate) use failure::EngineFailure;
 pub(crate) use ledger::MissedPurges;
 pub(crate) use level::SharedLevel;
 pub(crate) use link::{EngineLink, script};
+pub(crate) use poll_claim::{PollClaim, PollWish};
 pub(crate) use probe::{EngineGreeting, EngineMemory, EngineProbe};
 pub(crate) use redis_engine::RedisEngine;
 pub(crate) use tenant_shared::{ClaimWish, SharedResult, TenantShared};
