@@ -110,7 +110,11 @@ async fn three_gateways_poll_a_call_as_often_as_one() {
     let most = alone as f64 * 1.25 + 2.0;
     assert!(together as f64 <= most, "{together} requests, {alone} of one gateway");
     let polls: Vec<_> = (0..3).map(|place| fleet.polls(place)).collect();
-    assert_eq!(polls.iter().sum::<u64>() as usize, together - 3, "{polls:?}: a question to the level is no poll");
+    assert_eq!(
+        polls.iter().sum::<u64>() as usize,
+        together - 3,
+        "{polls:?}: a question to the level is no poll"
+    );
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(fleet.engine.poll_claims(), 0, "the call is final");
 }

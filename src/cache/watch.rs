@@ -2,12 +2,17 @@
 //!
 //! Works beside the single flight: polls are ordinary fetches, and the result of any fetch, whether a poll or another
 //! lookup, reaches all waiters. Survives purges, which only invalidate what was sent before them. Does not fetch and
-//! knows no clients; takes `now` as an argument, except for the time at which a waiter leaves.
+//! knows no clients and no fleet; takes `now` as an argument, except for the time at which a waiter leaves.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
+
+#[cfg(feature = "loom")]
+use loom::sync::{Mutex, MutexGuard, atomic::AtomicUsize};
+#[cfg(not(feature = "loom"))]
+use std::sync::{Mutex, MutexGuard, atomic::AtomicUsize};
 
 use rustc_hash::FxBuildHasher;
 use tokio::sync::watch;

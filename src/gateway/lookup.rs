@@ -96,8 +96,7 @@ impl PendingLookup {
                 record.cache_outcome = outcome(ForwardOutcome::NotSent);
                 return Err(Refusal::NotCached);
             }
-            let sent_nothing =
-                matches!(result.response, FetchResponse::GaveWay | FetchResponse::LeftToFleet);
+            let sent_nothing = matches!(result.response, FetchResponse::GaveWay | FetchResponse::LeftToFleet);
             if sent_nothing && clock::now() < context.deadlines.fetch {
                 record.cache_outcome = None;
                 continue;

@@ -25,5 +25,6 @@ pub(crate) use shared::{
 };
 #[cfg(test)]
 pub(crate) use shared::{
-    ClaimHolder, ClaimKind, ClaimMode, ClaimState, EngineAnswer, EngineQuestion, EngineWrite, MissedPurges, SharedEngine,
+    ClaimHolder, ClaimKind, ClaimMode, ClaimState, EngineAnswer, EngineQuestion, EngineWrite, MissedPurges,
+    SharedEngine,
 };

@@ -45,15 +45,7 @@ impl PollSchedule {
     /// Starts with a fetch that has just found the call unfinished. `jitter` is 0 to 1000.
     pub(crate) fn begin(now: Instant, pauses: PollPauses, jitter: u16) -> Self {
         let next = now + pause(Duration::ZERO, pauses, jitter);
-        Self {
-            began: now,
-            last: now,
-            before: now,
-            next,
-            is_refresh: false,
-            ask_again: None,
-            held_until: now,
-        }
+        Self { began: now, last: now, before: now, next, is_refresh: false, ask_again: None, held_until: now }
     }
 
     /// Notes a poll. The next one follows after a quarter of the time that the call has been watched.

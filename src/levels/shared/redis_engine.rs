@@ -121,7 +121,8 @@ impl SharedEngine for RedisEngine {
             let read = async {
                 for (place, name) in (1..).zip(others) {
                     let mut read = redis::cmd("GETRANGE");
-                    let sealed: Vec<u8> = link.query(read.arg(self.entry_key(name)).arg(0).arg(LONGEST)).await?;
+                    let sealed: Vec<u8> =
+                        link.query(read.arg(self.entry_key(name)).arg(0).arg(LONGEST)).await?;
                     if !sealed.is_empty() {
                         return Ok::<_, EngineFailure>(Some((place, sealed)));
                     }
@@ -144,8 +145,7 @@ impl SharedEngine for RedisEngine {
     fn put(&self, write: EngineWrite) -> EngineFuture<'_, bool> {
         Box::pin(async move {
             let link = self.link()?;
-            let (entry, claim) =
-                (self.entry_key(&write.name), self.claim_key(ClaimKind::Fetch, &write.name));
+            let (entry, claim) = (self.entry_key(&write.name), self.claim_key(ClaimKind::Fetch, &write.name));
             let holder = write.claim.map(ClaimHolder::text).unwrap_or_default();
             let mut put = PUT.prepare_invoke();
             put.key(entry).key(claim).arg(write.sealed).arg(millis(write.expires)).arg(holder);
