@@ -15,6 +15,13 @@ pub(super) struct FleetContext {
     leases: Arc<Leases>,
 }
 
+/// An engine that a test plays.
+#[cfg(test)]
+pub(super) struct PlayedEngine {
+    pub(super) entries: Arc<dyn crate::levels::SharedEngine>,
+    pub(super) log: Arc<dyn crate::fleet::FleetLog>,
+}
+
 impl FleetContext {
     /// The configured fleet, if there is one. Sends nothing yet.
     pub(super) fn new(settings: &SharedSettings, metrics: &Metrics, wall: WallClock) -> Option<Self> {
@@ -26,6 +33,25 @@ impl FleetContext {
         let log = Arc::new(RedisLog::new(Arc::clone(&engine)));
         let buckets = Arc::new(RedisLeases::new(Arc::clone(&engine)));
         let fleet = Fleet::new(log, Arc::clone(&level), metrics.fleet());
+        let leases = Leases::new(buckets, level, Arc::clone(fleet.heard()), expected);
+        Some(Self { fleet, engine, leases })
+    }
+
+    /// The configured fleet, on an engine that a test plays: but for leases, which are asked of the configured one.
+    #[cfg(test)]
+    pub(super) fn on(
+        played: PlayedEngine,
+        settings: &SharedSettings,
+        metrics: &Metrics,
+        wall: WallClock,
+    ) -> Option<Self> {
+        let settings = settings.engine.clone()?;
+        let seal = Arc::new(FleetSeal::new(&settings.key, &settings.prefix)?);
+        let (key, timeout, expected) = (settings.key.clone(), settings.timeout, settings.gateways());
+        let level = SharedLevel::new(played.entries, seal, key, timeout, metrics.shared(), wall);
+        let engine = Arc::new(RedisEngine::new(settings));
+        let buckets = Arc::new(RedisLeases::new(Arc::clone(&engine)));
+        let fleet = Fleet::new(played.log, Arc::clone(&level), metrics.fleet());
         let leases = Leases::new(buckets, level, Arc::clone(fleet.heard()), expected);
         Some(Self { fleet, engine, leases })
     }

@@ -8,6 +8,7 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body::Body;
 
 use super::build::{AppContext, Runtime, TransportKind};
+use super::fleet::FleetContext;
 use crate::clock::WallClock;
 use crate::config::Settings;
 use crate::gateway::{AnswerBody, FetchSpawner, Gateway};
@@ -37,20 +38,31 @@ impl InProcessGateway {
     }
 
     /// The same, with this wall clock.
-    #[expect(clippy::expect_used, reason = "tests and benches stop where they can't begin")]
     pub(super) fn on_clock(
         wall: WallClock,
         configuration: &str,
         upstream: Arc<impl Transport + 'static>,
     ) -> Self {
+        Self::in_fleet(wall, configuration, upstream, |_, _| None)
+    }
+
+    /// The same, in this fleet.
+    #[expect(clippy::expect_used, reason = "tests and benches stop where they can't begin")]
+    pub(super) fn in_fleet(
+        wall: WallClock,
+        configuration: &str,
+        upstream: Arc<impl Transport + 'static>,
+        fleet: impl FnOnce(&Settings, &Metrics) -> Option<FleetContext>,
+    ) -> Self {
         let settings = settings(configuration);
         let metrics = Metrics::new(LogControl::none().drops()).expect("metrics have names of their own");
+        let fleet = fleet(&settings, &metrics);
         let hasher = CallHasher::new([0; 32]);
         let telemetry =
             Arc::new(Telemetry::new(metrics, Spans::off(), &settings.log, LogControl::none(), hasher));
         let disk = DiskLevel::new(&settings.disk, telemetry.metrics.disk(), wall.clone(), None);
         let transport_kind = TransportKind::Scripted(upstream);
-        let context = AppContext { telemetry, wall, transport_kind, disk, fleet: None };
+        let context = AppContext { telemetry, wall, transport_kind, disk, fleet };
         let runtime = Runtime::build(settings, None, &context).expect("a script needs no TLS");
         let drain = Drain::new();
         let gateway = Arc::new(Gateway::new(
@@ -59,7 +71,7 @@ impl InProcessGateway {
             context.wall.clone(),
             FetchSpawner::anywhere(),
             drain.watch(),
-            None,
+            context.fleet.as_ref().map(|fleet| Arc::clone(fleet.fleet())),
         ));
         Self {
             gateway,

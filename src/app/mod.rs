@@ -34,6 +34,8 @@ mod source;
 mod sweep;
 #[cfg(test)]
 mod waiting;
+#[cfg(all(test, feature = "shared"))]
+mod waiting_fleet;
 
 pub(crate) use privacy::forbid_dumps;
 pub(crate) use probe::probe;

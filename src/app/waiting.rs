@@ -15,13 +15,13 @@ use crate::clock::{self, Instant};
 use crate::upstream::{ExchangeDeadlines, Opening, Transport};
 
 /// How long an upstream request takes.
-const LATENCY: Duration = Duration::from_millis(80);
+pub(super) const LATENCY: Duration = Duration::from_millis(80);
 
 /// A call that is final `length` after the start. Each response contains the time of its request.
-struct Call {
-    start: Instant,
-    length: Duration,
-    fetches: Arc<AtomicUsize>,
+pub(super) struct Call {
+    pub(super) start: Instant,
+    pub(super) length: Duration,
+    pub(super) fetches: Arc<AtomicUsize>,
 }
 
 impl Transport for Call {
@@ -48,11 +48,24 @@ struct Simulation {
 }
 
 /// A client's answer.
-struct Got {
-    is_final: bool,
+pub(super) struct Got {
+    pub(super) is_final: bool,
     /// When the upstream request behind the answer was sent.
-    came: Duration,
+    pub(super) came: Duration,
     applied: Option<String>,
+}
+
+impl Got {
+    /// Waits at this gateway.
+    pub(super) async fn at(gateway: &InProcessGateway, seconds: u64) -> Self {
+        let request = get("/v1/calls/call_1").header("prefer", format!("wait={seconds}"));
+        let answer = gateway.ask(request.body(Empty::<Bytes>::new()).unwrap()).await;
+        assert_eq!(answer.status, 200);
+        let applied = answer.field("preference-applied").map(str::to_owned);
+        let body = answer.json();
+        let came = Duration::from_millis(body["meta"]["came"].as_u64().unwrap());
+        Self { is_final: body["data"]["status"] == "completed", came, applied }
+    }
 }
 
 impl Simulation {
@@ -72,13 +85,7 @@ impl Simulation {
     }
 
     async fn wait(&self, seconds: u64) -> Got {
-        let request = get("/v1/calls/call_1").header("prefer", format!("wait={seconds}"));
-        let answer = self.gateway.ask(request.body(Empty::<Bytes>::new()).unwrap()).await;
-        assert_eq!(answer.status, 200);
-        let applied = answer.field("preference-applied").map(str::to_owned);
-        let body = answer.json();
-        let came = Duration::from_millis(body["meta"]["came"].as_u64().unwrap());
-        Got { is_final: body["data"]["status"] == "completed", came, applied }
+        Got::at(&self.gateway, seconds).await
     }
 
     /// Waits repeatedly until the call is final, beginning after `delay`. Returns when it was.

@@ -33,6 +33,8 @@ pub(crate) enum FetchEnd {
     Unanswered { outcome: ForwardOutcome, refusal: Refusal },
     /// A renewal yielded to waiting lookups before it sent anything.
     GaveWay,
+    /// A renewal or poll left the call to another gateway of the fleet before it sent anything.
+    LeftToFleet,
 }
 
 /// The end of a fetch, shared by all its followers.
@@ -53,6 +55,8 @@ pub(crate) enum FetchResponse {
     Refusal(Refusal),
     /// None: a renewal yielded before it sent anything. A follower may lead a fetch of its own.
     GaveWay,
+    /// None, and no failure either: another gateway of the fleet fetches or polls the call. The same for followers.
+    LeftToFleet,
 }
 
 impl FetchEnd {
@@ -110,6 +114,8 @@ pub(crate) enum ResultKind {
     Conclusive,
     /// The upstream failed, or was not asked: the next request may succeed.
     Failure,
+    /// Nothing: another gateway asks the upstream.
+    Nothing,
 }
 
 impl FetchResult {
@@ -125,6 +131,7 @@ impl FetchResult {
             return ResultKind::Unfinished;
         }
         match &self.response {
+            FetchResponse::LeftToFleet => ResultKind::Nothing,
             FetchResponse::Entry(entry) if !entry.is_negative() => ResultKind::Final,
             FetchResponse::PassThrough(response) if response.status == StatusCode::OK => ResultKind::Final,
             FetchResponse::Refusal(Refusal::Internal | Refusal::Overloaded(_)) => ResultKind::Failure,
@@ -149,7 +156,7 @@ impl FetchResult {
                 let field = response.field(&RETRY_AFTER)?.clone();
                 retry_after(&[(RETRY_AFTER, field)].into_iter().collect(), now)
             }
-            FetchResponse::Entry(_) | FetchResponse::GaveWay => None,
+            FetchResponse::Entry(_) | FetchResponse::GaveWay | FetchResponse::LeftToFleet => None,
         }
     }
 
@@ -171,13 +178,23 @@ impl FetchResult {
         matches!(self.outcome, ForwardOutcome::Stored { .. } | ForwardOutcome::Renewed { .. })
     }
 
+    /// Whether the upstream sent an answer, whatever it said.
+    pub(crate) const fn is_from_upstream(&self) -> bool {
+        match self.outcome {
+            ForwardOutcome::Renewed { .. }
+            | ForwardOutcome::Stored { .. }
+            | ForwardOutcome::NotStored { .. } => true,
+            ForwardOutcome::NotSent | ForwardOutcome::NoResponse | ForwardOutcome::Recalled(_) => false,
+        }
+    }
+
     /// Whether the upstream failed, so that a stale entry is better.
     pub(crate) fn is_failure(&self) -> bool {
         match &self.response {
             FetchResponse::Entry(_) => false,
             FetchResponse::PassThrough(response) => is_failure(response.status),
             FetchResponse::Refusal(refusal) => refusal.is_upstream_failure(),
-            FetchResponse::GaveWay => true,
+            FetchResponse::GaveWay | FetchResponse::LeftToFleet => true,
         }
     }
 }

@@ -22,8 +22,8 @@ pub(crate) use policy::CallEnvelope;
 pub(crate) use policy::admit;
 pub(crate) use policy::{
     Admission, CallMedia, Candidate, Conditions, Fallback, Judgement, LinkText, ListAdmission, Maturity,
-    PollPauses, Represented, RequestDirectives, Reuse, admit_list, admit_passed, admit_transcript, is_tag,
-    is_weak, judge_renewal, judge_response, judge_reuse,
+    PollPauses, PollTurn, Represented, RequestDirectives, Reuse, admit_list, admit_passed, admit_transcript,
+    is_tag, is_weak, judge_renewal, judge_response, judge_reuse,
 };
 pub(crate) use single_flight::StoreMode;
 pub(crate) use store::Entry;
@@ -32,5 +32,6 @@ pub(crate) use transcripts::{
     JoinedTranscript, Transcript, TranscriptFailure, TranscriptLeader, TranscriptResult,
 };
 pub(crate) use watch::{
-    Poller, Refresh, WaitBounds, WaitDecision, WaitLimitReached, WaitTimes, Waiter, Watches,
+    BegunPoll, PollEnd, PollInterest, Poller, Refresh, WaitBounds, WaitDecision, WaitLimitReached, WaitTimes,
+    Waiter, Watches,
 };

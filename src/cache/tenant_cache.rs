@@ -269,6 +269,7 @@ impl Generation {
             }
             FetchEnd::Unanswered { outcome, refusal } => result(outcome, FetchResponse::Refusal(refusal)),
             FetchEnd::GaveWay => result(ForwardOutcome::NoResponse, FetchResponse::GaveWay),
+            FetchEnd::LeftToFleet => result(ForwardOutcome::NotSent, FetchResponse::LeftToFleet),
         }
     }
 

@@ -2,15 +2,20 @@
 //!
 //! Works beside the single flight: polls are ordinary fetches, and the result of any fetch, whether a poll or another
 //! lookup, reaches all waiters. Survives purges, which only invalidate what was sent before them. Does not fetch and
-//! knows no clients; takes `now` as an argument, except for the time at which a waiter leaves.
+//! knows no clients and no fleet; takes `now` as an argument, except for the time at which a waiter leaves.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+#[cfg(feature = "loom")]
+use loom::sync::{Mutex, MutexGuard, atomic::AtomicUsize};
+#[cfg(not(feature = "loom"))]
+use std::sync::{Mutex, MutexGuard, atomic::AtomicUsize};
+
 use rustc_hash::FxBuildHasher;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use super::fetch_result::FetchResult;
 use super::policy::PollPauses;
@@ -19,11 +24,13 @@ use crate::clock::{self, Instant};
 use crate::domain::CallId;
 
 mod latest_results;
+mod poller;
 mod watched_call;
 
 use latest_results::LatestResults;
 pub(crate) use latest_results::{WaitDecision, WaitTimes};
-use watched_call::{Watch, Watching, jitter};
+pub(crate) use poller::{BegunPoll, PollEnd, PollInterest, Poller};
+use watched_call::{Watch, Watching};
 
 /// The most refreshes that are remembered, so that those of a call keep their distance.
 const MAX_REFRESHED: usize = 16_384;
@@ -64,22 +71,6 @@ pub(crate) struct Waiter {
     number: u64,
     times: WaitTimes,
     results: watch::Receiver<LatestResults>,
-}
-
-/// The obligation to poll a call while it has waiters.
-pub(crate) struct Poller {
-    watches: Arc<Watches>,
-    id: CallId,
-    watch: u64,
-    changed: Arc<Notify>,
-    stage: PollerStage,
-}
-
-/// Whether a poller is still responsible for its watch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum PollerStage {
-    Polling,
-    Done,
 }
 
 /// A lookup that has joined a watch, and the poller to be started for it, if none is running.
@@ -181,13 +172,7 @@ impl Watches {
         let (results, id) = (watch.results.subscribe(), *id);
         let must_poll = !std::mem::replace(&mut watch.has_poller, true);
         let watches = || Arc::clone(self);
-        let poller = must_poll.then(|| Poller {
-            watches: watches(),
-            id,
-            watch: watch.number,
-            changed: Arc::clone(&watch.poller),
-            stage: PollerStage::Polling,
-        });
+        let poller = must_poll.then(|| Poller::new(watches(), id, watch));
         let waiter = Waiter { watches: watches(), id, watch: watch.number, number, times, results };
         table.waiting += 1;
         Some((waiter, poller))
@@ -199,8 +184,10 @@ impl Watches {
             return;
         }
         let mut table = self.table();
-        if table.watches.get(id).is_some_and(|watch| watch.note(sent, result.clone()) == Watching::Over) {
-            table.watches.remove(id);
+        if table.watches.get(id).is_some_and(|watch| watch.note(sent, result.clone()) == Watching::Over)
+            && let Some(watch) = table.watches.remove(id)
+        {
+            watch.poller.notify_one();
         }
     }
 
@@ -357,73 +344,6 @@ impl Drop for Waiter {
         if watch.waiters.is_empty() {
             watch.left = clock::now();
             watch.poller.notify_one();
-        }
-    }
-}
-
-impl Poller {
-    pub(crate) const fn id(&self) -> &CallId {
-        &self.id
-    }
-
-    pub(crate) const fn watches(&self) -> &Arc<Watches> {
-        &self.watches
-    }
-
-    fn with<T>(&self, work: impl FnOnce(&mut Watch) -> T) -> Option<T> {
-        let mut table = self.watches.table();
-        table.watches.get_mut(&self.id).filter(|watch| watch.number == self.watch).map(work)
-    }
-
-    /// When the next poll is due; `None` once there are no waiters. The next waiter then starts another poller.
-    pub(crate) fn due(&mut self) -> Option<Instant> {
-        let due = self.with(|watch| {
-            watch.has_poller = !watch.waiters.is_empty();
-            watch.has_poller.then(|| watch.due())
-        });
-        let due = due.flatten();
-        if due.is_none() {
-            self.stage = PollerStage::Done;
-        }
-        due
-    }
-
-    /// Waits until the schedule may have changed.
-    pub(crate) async fn changed(&self) {
-        self.changed.notified().await;
-    }
-
-    /// Notes the start of a poll. Returns whether any waiter allows its response to be stored.
-    pub(crate) fn begin(&self, now: Instant) -> Option<StoreMode> {
-        self.with(|watch| {
-            watch.schedule.polled(now, watch.pauses, jitter());
-            watch.results.send_modify(|results| results.polling = Some(now));
-            let may_store = watch.waiters.values().any(|(_, mode)| *mode == StoreMode::Store);
-            if may_store { StoreMode::Store } else { StoreMode::NoStore }
-        })
-    }
-
-    /// Whether the call was purged since the poll that was sent at `sent` began.
-    pub(crate) fn is_overtaken(&self, sent: Instant) -> bool {
-        self.with(|watch| watch.purged.is_some_and(|purged| sent < purged)).unwrap_or(true)
-    }
-
-    /// Notes the end of a poll, completed or abandoned. The next one comes no earlier than `held_until`.
-    pub(crate) fn end(&self, held_until: Option<Instant>) {
-        self.with(|watch| {
-            watch.results.send_modify(|results| results.polling = None);
-            if let Some(instant) = held_until {
-                watch.schedule.hold_until(instant);
-            }
-        });
-    }
-}
-
-/// When a poller's task is gone, the next waiter may start another.
-impl Drop for Poller {
-    fn drop(&mut self) {
-        if self.stage == PollerStage::Polling {
-            self.with(|watch| watch.has_poller = false);
         }
     }
 }

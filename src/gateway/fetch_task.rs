@@ -19,7 +19,7 @@ use crate::cache::{
 use crate::clock::{self, Instant};
 use crate::config::CacheControl;
 use crate::domain::{NotStored, RequestId};
-use crate::levels::{CallClaim, ClaimWish};
+use crate::levels::{CallClaim, ClaimWish, PollWish};
 use crate::message::{UpstreamResponse, Validators};
 use crate::telemetry::TraceContext;
 use crate::tenant::SlotPermit;
@@ -87,6 +87,26 @@ pub(super) struct FetchTask {
     entry: Option<Arc<Entry>>,
     ask: Ask,
     below: BelowMemory,
+    purpose: FetchPurpose,
+}
+
+/// What a fetch is for.
+enum FetchPurpose {
+    /// Lookups wait for its result.
+    Lookup,
+    /// It renews an entry in the background.
+    Renewal,
+    /// Lookups wait until the call is final. With a fleet, one of its gateways polls the call.
+    Poll(Option<PollWish>),
+}
+
+impl FetchPurpose {
+    const fn urgency(&self) -> Urgency {
+        match self {
+            Self::Lookup => Urgency::Foreground,
+            Self::Renewal | Self::Poll(_) => Urgency::Background,
+        }
+    }
 }
 
 impl FetchTask {
@@ -109,6 +129,7 @@ impl FetchTask {
             context,
             entry,
             below: BelowMemory::Skipped,
+            purpose: FetchPurpose::Lookup,
         }
     }
 
@@ -119,7 +140,7 @@ impl FetchTask {
 
     /// Starts it for all its followers.
     pub(super) fn spawn(self, leader: CallLeader, slot: SlotPermit, spawner: &FetchSpawner) {
-        spawner.spawn(self.run(leader, Urgency::Foreground, Some(slot)));
+        spawner.spawn(self.run(leader, Some(slot)));
     }
 
     /// Starts it in the background to renew the stored entry, unless a fetch is in flight or the last renewal has
@@ -130,7 +151,8 @@ impl FetchTask {
         match generation.join(&self.context.id, StoreMode::Store, Some(entry)) {
             // No lookup waits for it, so it needs no slot.
             JoinedFetch::Lead { guard, seen: Some(_), .. } => {
-                spawner.spawn(self.asking(BelowMemory::Newer).run(guard, Urgency::Background, None));
+                let task = Self { purpose: FetchPurpose::Renewal, ..self.asking(BelowMemory::Newer) };
+                spawner.spawn(task.run(guard, None));
             }
             // It was purged meanwhile.
             JoinedFetch::Lead { guard, seen: None, .. } => {
@@ -140,25 +162,31 @@ impl FetchTask {
         }
     }
 
-    /// Starts it for lookups that wait until the call is final.
-    pub(super) fn poll(self, leader: CallLeader, spawner: &FetchSpawner) {
-        spawner.spawn(self.asking(BelowMemory::Newer).run(leader, Urgency::Background, None));
+    /// Starts it for lookups that wait until the call is final; with a fleet, as `wish` says.
+    pub(super) fn poll(self, leader: CallLeader, wish: Option<PollWish>, spawner: &FetchSpawner) {
+        let task = Self { purpose: FetchPurpose::Poll(wish), ..self.asking(BelowMemory::Newer) };
+        spawner.spawn(task.run(leader, None));
     }
 
-    async fn run(self, leader: CallLeader, urgency: Urgency, slot: Option<SlotPermit>) {
-        let asked = clock::now();
-        let (claim, waited) = match self.ask_below(urgency).await {
+    async fn run(self, leader: CallLeader, slot: Option<SlotPermit>) {
+        let (asked, urgency) = (clock::now(), self.purpose.urgency());
+        let (claim, waited) = match self.ask_below().await {
             ControlFlow::Continue(asked) => asked,
             ControlFlow::Break(end) => {
                 drop(slot);
                 let result = self.context.generation.complete(leader, FetchOutcome::unsent(end));
                 self.context.tenant.watches().completed(&self.context.id, asked, &result);
-                if let (FetchResponse::GaveWay, Some(entry)) = (&result.response, &self.entry) {
+                if let (FetchResponse::GaveWay | FetchResponse::LeftToFleet, Some(entry)) =
+                    (&result.response, &self.entry)
+                {
                     note_renewal(entry, &result);
                 }
                 return;
             }
         };
+        if matches!(self.purpose, FetchPurpose::Poll(_)) {
+            self.context.tenant.metrics().wait_polls.increment();
+        }
         // A purge from here on must keep the response from being written below memory.
         let marks = FetchMarks::of(&self.context.tenant);
         let sent = clock::now();
@@ -182,21 +210,22 @@ impl FetchTask {
 
     /// Asks the levels below memory. Breaks with the end of the fetch, if that is one; else it holds a claim, if it may,
     /// and has waited so long for the engine of the fleet.
-    async fn ask_below(&self, urgency: Urgency) -> ControlFlow<FetchEnd, (Option<CallClaim>, Duration)> {
+    async fn ask_below(&self) -> ControlFlow<FetchEnd, (Option<CallClaim>, Duration)> {
         if self.below != BelowMemory::Only {
             // Beside the levels, so that the lookup waits for the fleet once.
             self.context.tenant.upstream().foresee_fetch(clock::now());
         }
-        let wish = match (self.below, urgency) {
+        let wish = match (self.below, &self.purpose) {
             (BelowMemory::Only, _) => ClaimWish::None,
-            (_, Urgency::Foreground) => ClaimWish::OrWait,
-            (_, Urgency::Background) => ClaimWish::OrLeave,
+            (_, FetchPurpose::Lookup) => ClaimWish::OrWait,
+            (_, FetchPurpose::Poll(Some(wish))) => ClaimWish::Poll(wish.clone()),
+            (_, FetchPurpose::Renewal | FetchPurpose::Poll(None)) => ClaimWish::OrLeave,
         };
         match recall(&self.context, self.below, self.entry.as_ref(), wish).await {
             Recalled { found: Some((level, entry)), .. } => {
                 ControlFlow::Break(FetchEnd::Recalled { level, entry })
             }
-            Recalled { is_claimed_elsewhere: true, .. } => ControlFlow::Break(FetchEnd::GaveWay),
+            Recalled { is_claimed_elsewhere: true, .. } => ControlFlow::Break(FetchEnd::LeftToFleet),
             Recalled { .. } if self.below == BelowMemory::Only => ControlFlow::Break(FetchEnd::GaveWay),
             Recalled { claim, engine_took, .. } => ControlFlow::Continue((claim, engine_took)),
         }
@@ -275,7 +304,7 @@ fn failed(error: FetchError, urgency: Urgency) -> FetchEnd {
 /// Spaces out the renewals of an entry after failures. A successful one replaces the entry.
 fn note_renewal(entry: &Entry, result: &FetchResult) {
     match result.response {
-        FetchResponse::GaveWay => entry.note_delayed_renewal(clock::now()),
+        FetchResponse::GaveWay | FetchResponse::LeftToFleet => entry.note_delayed_renewal(clock::now()),
         FetchResponse::Entry(_) | FetchResponse::PassThrough(_) | FetchResponse::Refusal(_) => {
             if !result.has_renewed() {
                 entry.note_failed_renewal(clock::now());

@@ -96,7 +96,8 @@ impl PendingLookup {
                 record.cache_outcome = outcome(ForwardOutcome::NotSent);
                 return Err(Refusal::NotCached);
             }
-            if matches!(result.response, FetchResponse::GaveWay) && clock::now() < context.deadlines.fetch {
+            let sent_nothing = matches!(result.response, FetchResponse::GaveWay | FetchResponse::LeftToFleet);
+            if sent_nothing && clock::now() < context.deadlines.fetch {
                 record.cache_outcome = None;
                 continue;
             }
@@ -205,7 +206,7 @@ pub(super) fn found(result: FetchResult, context: &LookupContext, now: Instant) 
         }
         FetchResponse::PassThrough(response) => Ok(Found::PassThrough(response)),
         FetchResponse::Refusal(refusal) => Err(refusal),
-        FetchResponse::GaveWay => Err(Refusal::UpstreamTimeout),
+        FetchResponse::GaveWay | FetchResponse::LeftToFleet => Err(Refusal::UpstreamTimeout),
     }
 }
 

@@ -18,6 +18,7 @@ mod lookup_context;
 mod media;
 mod passthrough;
 mod plane;
+mod poll;
 mod recall;
 mod refresh;
 mod requested_wait;

@@ -1,23 +1,18 @@
-//! Lookups that wait until their call is final (`Prefer: wait=N`), and the poller that serves all waiters of one
-//! call.
+//! Lookups that wait until their call is final (`Prefer: wait=N`).
 
 use std::sync::Arc;
 
-use super::fetch_task::FetchTask;
 use super::lookup::{PendingLookup, found};
-use super::lookup_context::LookupContext;
 use super::plane::Gateway;
+use super::poll::{none, poll};
 use super::requested_wait::RequestedWait;
 use super::respond::Found;
 use crate::cache::{
-    FetchResponse, FetchResult, JoinedFetch, Poller, ResultKind, StoreMode, WaitDecision, WaitLimitReached,
-    Waiter,
+    FetchResponse, FetchResult, Poller, ResultKind, StoreMode, WaitDecision, WaitLimitReached, Waiter,
 };
-use crate::clock::{self, Instant};
-use crate::domain::{CacheOutcome, ForwardOutcome, Part, Refusal, RequestId, TenantName};
+use crate::clock;
+use crate::domain::{CacheOutcome, ForwardOutcome, Part, Refusal};
 use crate::telemetry::{Record, WaitEnd, WaitRecord, WaitTally};
-use crate::tenant::Tenant;
-use crate::upstream::Urgency;
 
 impl PendingLookup {
     /// Answers the lookup: with a fetch, or, if it may wait and the call is not final, with the call's state when the
@@ -117,11 +112,6 @@ impl PendingLookup {
     }
 }
 
-/// The result of a wait for which nothing was fetched.
-const fn none(refusal: Refusal) -> FetchResult {
-    FetchResult::unanswered(ForwardOutcome::NoResponse, refusal)
-}
-
 fn time_up(result: Option<FetchResult>) -> (WaitEnd, FetchResult) {
     let result = result.unwrap_or_else(|| none(Refusal::UpstreamTimeout));
     (if result.is_unfinished() { WaitEnd::Time } else { WaitEnd::Error }, result)
@@ -137,87 +127,4 @@ fn unfinished(first: &Result<Found, Refusal>, record: &Record) -> Option<(FetchR
     let response = FetchResponse::PassThrough(Arc::clone(response));
     let result = FetchResult { outcome, response, effort: record.effort };
     result.is_unfinished().then_some((result, part))
-}
-
-/// Polls a call while clients wait for it. Uses the current configuration for each poll.
-async fn poll(gateway: Arc<Gateway>, tenant: TenantName, mut poller: Poller) {
-    while let Some(due) = poller.due() {
-        if clock::now() < due {
-            tokio::select! {
-                () = tokio::time::sleep_until(due.for_timer()) => {}
-                () = poller.changed() => {}
-            }
-            continue;
-        }
-        let snapshot = gateway.snapshots.load_full();
-        let tenant = snapshot.directory.named(&tenant);
-        // Otherwise the watches are about to be closed.
-        let Some(tenant) = tenant.filter(|tenant| Arc::ptr_eq(tenant.watches(), poller.watches())) else {
-            return;
-        };
-        let now = clock::now();
-        let Some(mode) = poller.begin(now) else { return };
-        let context = LookupContext::new(&snapshot, tenant, *poller.id(), now);
-        let held_until = tokio::select! {
-            result = fetch_once(context, mode, &gateway) => report(&poller, tenant, result, now, &gateway),
-            () = overtaken(&poller, now) => None,
-        };
-        poller.end(held_until);
-    }
-}
-
-/// Resolves when the call is purged: the next poll does not wait for this one.
-async fn overtaken(poller: &Poller, sent: Instant) {
-    while !poller.is_overtaken(sent) {
-        poller.changed().await;
-    }
-}
-
-/// One poll: an ordinary fetch that others may join, or one that it joins itself. A fetch that was in flight already
-/// was sent before now.
-async fn fetch_once(
-    context: LookupContext,
-    mode: StoreMode,
-    gateway: &Gateway,
-) -> (Option<FetchResult>, Part) {
-    let generation = Arc::clone(&context.generation);
-    let (follower, part) = match generation.join(&context.id, mode, None) {
-        JoinedFetch::Follow(follower) => (follower, Part::Followed),
-        JoinedFetch::Lead { guard, follower, .. } => {
-            context.tenant.metrics().wait_polls.increment();
-            let id = RequestId::from_random(fastrand::u128(..));
-            FetchTask::new(context, None, id, None).poll(guard, &gateway.fetches);
-            (follower, Part::Led)
-        }
-        JoinedFetch::Stored(entry) => {
-            let ttl = entry.freshness(&context.policy, clock::now()).ttl();
-            return (Some(FetchResult::stored(entry, ttl)), Part::Led);
-        }
-    };
-    (follower.wait().await.ok(), part)
-}
-
-/// Passes a poll's result to the waiters, and determines when the next one may be sent.
-fn report(
-    poller: &Poller,
-    tenant: &Tenant,
-    (result, part): (Option<FetchResult>, Part),
-    sent: Instant,
-    gateway: &Gateway,
-) -> Option<Instant> {
-    let now = clock::now();
-    let mut result = result.unwrap_or_else(|| none(Refusal::Internal));
-    if matches!(result.response, FetchResponse::GaveWay) {
-        // The reason why it yielded, as a lookup would see it.
-        let refusal = tenant.upstream().would_refuse(Urgency::Background, now).map(|error| error.refusal());
-        result = none(refusal.unwrap_or(Refusal::UpstreamTimeout));
-    }
-    let is_failure = result.kind() == ResultKind::Failure;
-    let held_until = result.retry_after(gateway.wall.now()).filter(|_| is_failure).map(|after| now + after);
-    // The fetch itself has passed its result to the watch, unless it yielded or its task has ended. A fetch from
-    // before this poll answers only lookups from before it.
-    if part == Part::Led {
-        tenant.watches().completed(poller.id(), sent, &result);
-    }
-    held_until
 }

@@ -21,6 +21,11 @@ impl WaitDrain {
         self.0.has_begun()
     }
 
+    /// Resolves when draining starts.
+    pub(super) async fn begun(&self) {
+        self.0.clone().begun().await;
+    }
+
     /// Resolves when a wait must end, at a different moment for each.
     pub(super) async fn reached(&self) {
         let spread = (self.0.clone().begun().await / 4).min(LONGEST_SPREAD);

@@ -20,11 +20,13 @@ pub(crate) use seal::SealRing;
 pub(crate) use seal::SealedName;
 pub(crate) use seal::{EntryStamp, FleetSeal, OpenedEntry, TenantTag};
 pub(crate) use shared::{
-    CallClaim, ClaimWish, EngineFailure, EngineFuture, SharedLevel, SharedResult, TenantShared,
+    CallClaim, ClaimWish, EngineFailure, EngineFuture, PollClaim, PollRival, PollWish, SharedLevel,
+    SharedResult, TenantShared,
 };
 #[cfg(test)]
 pub(crate) use shared::{
-    ClaimHolder, ClaimMode, ClaimState, EngineAnswer, EngineQuestion, EngineWrite, MissedPurges, SharedEngine,
+    ClaimHolder, ClaimKind, ClaimMode, ClaimState, EngineAnswer, EngineQuestion, EngineWrite, MissedPurges,
+    SharedEngine,
 };
 #[cfg(feature = "shared")]
 pub(crate) use shared::{EngineGreeting, EngineLink, EngineMemory, EngineProbe, RedisEngine, script};

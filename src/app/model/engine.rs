@@ -10,8 +10,8 @@ use crate::clock::{self, Instant};
 use crate::domain::{Epoch, Mark};
 use crate::fleet::{BeatReply, BeatRequest, FleetLog, LogRecord, LogView, SealedPurge};
 use crate::levels::{
-    ClaimHolder, ClaimMode, ClaimState, EngineAnswer, EngineFailure, EngineFuture, EngineQuestion,
-    EngineWrite, SealedName, SharedEngine, TenantTag,
+    ClaimHolder, ClaimKind, ClaimMode, ClaimState, EngineAnswer, EngineFailure, EngineFuture, EngineQuestion,
+    EngineWrite, PollRival, SealedName, SharedEngine, TenantTag,
 };
 
 /// The records that the log keeps: few, so that it is trimmed.
@@ -27,7 +27,33 @@ struct EngineState {
     generations: HashMap<TenantTag, [u8; 16]>,
     members: BTreeMap<String, Vec<u8>>,
     entries: BTreeMap<[u8; 32], Vec<u8>>,
-    claims: BTreeMap<[u8; 32], u128>,
+    claims: BTreeMap<[u8; 32], HeldClaim>,
+    polls: BTreeMap<[u8; 32], HeldClaim>,
+    /// The names of all that were polled.
+    polled: std::collections::BTreeSet<[u8; 32]>,
+}
+
+#[derive(Clone, Copy)]
+struct HeldClaim {
+    holder: ClaimHolder,
+    until: Instant,
+}
+
+impl HeldClaim {
+    fn lasting(holder: ClaimHolder, lasts: Duration) -> Self {
+        Self { holder, until: clock::now() + lasts }
+    }
+
+    /// The one under a name, if it has not expired.
+    fn find(all: &BTreeMap<[u8; 32], Self>, name: &[u8; 32]) -> Option<ClaimHolder> {
+        all.get(name).filter(|held| clock::now() < held.until).map(|held| held.holder)
+    }
+
+    fn end(all: &mut BTreeMap<[u8; 32], Self>, name: &[u8; 32], holder: ClaimHolder) {
+        if all.get(name).is_some_and(|held| held.holder == holder) {
+            all.remove(name);
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -41,8 +67,16 @@ struct Head {
     chain: [u8; 8],
 }
 
+/// Whether an engine has faults of its own accord.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Temper {
+    Calm,
+    Wild,
+}
+
 /// The engine.
-pub(super) struct ModelEngine {
+pub(in crate::app) struct ModelEngine {
+    temper: Temper,
     state: Mutex<EngineState>,
     /// What a replica has that lags.
     replica: Mutex<EngineState>,
@@ -53,7 +87,17 @@ pub(super) struct ModelEngine {
 
 impl ModelEngine {
     pub(super) fn new() -> Arc<Self> {
+        Self::with(Temper::Wild)
+    }
+
+    /// One that fails only if it is told to.
+    pub(in crate::app) fn calm() -> Arc<Self> {
+        Self::with(Temper::Calm)
+    }
+
+    fn with(temper: Temper) -> Arc<Self> {
         Arc::new(Self {
+            temper,
             state: Mutex::default(),
             replica: Mutex::default(),
             fails_until: Mutex::default(),
@@ -132,9 +176,29 @@ impl ModelEngine {
         self.has_lost_members.load(Ordering::Relaxed)
     }
 
+    /// How many claims to poll a call are held.
+    pub(in crate::app) fn poll_claims(&self) -> usize {
+        self.lock().polls.values().filter(|held| clock::now() < held.until).count()
+    }
+
+    /// A gateway that is gone holds the claim to each call that was polled, for this long.
+    pub(in crate::app) fn restore_poll_claims(&self, lasts: Duration) {
+        let mut state = self.lock();
+        let polled = std::mem::take(&mut state.polled);
+        let gone = HeldClaim::lasting(ClaimHolder(0), lasts);
+        state.polls = polled.into_iter().map(|name| (name, gone)).collect();
+    }
+
     /// Nothing is answered for a while.
-    pub(super) fn fail_for(&self, time: Duration) {
+    pub(in crate::app) fn fail_for(&self, time: Duration) {
         *self.fails_until.lock().unwrap() = Some(clock::now() + time);
+    }
+
+    async fn pass_time(&self) {
+        match self.temper {
+            Temper::Calm => tokio::time::sleep(Duration::from_millis(1)).await,
+            Temper::Wild => yields().await,
+        }
     }
 
     /// Does something at some moment, and answers at some later one; or fails, before or after.
@@ -143,13 +207,14 @@ impl ModelEngine {
         work: impl FnOnce(&mut EngineState) -> T + Send + 'a,
     ) -> EngineFuture<'a, T> {
         Box::pin(async move {
-            yields().await;
+            self.pass_time().await;
             let is_failing = self.fails_until.lock().unwrap().is_some_and(|until| clock::now() < until);
-            if is_failing || fastrand::u8(..40) == 0 {
+            let is_wild = self.temper == Temper::Wild;
+            if is_failing || (is_wild && fastrand::u8(..40) == 0) {
                 return Err(EngineFailure::Unreachable);
             }
             // Some writes arrive late.
-            if fastrand::u8(..30) == 0 {
+            if is_wild && fastrand::u8(..30) == 0 {
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(..900))).await;
             }
             let done = {
@@ -160,8 +225,8 @@ impl ModelEngine {
                 }
                 done
             };
-            yields().await;
-            if fastrand::u8(..60) == 0 {
+            self.pass_time().await;
+            if is_wild && fastrand::u8(..60) == 0 {
                 return Err(EngineFailure::Timeout);
             }
             Ok(done)
@@ -195,15 +260,28 @@ impl SharedEngine for ModelEngine {
                 ClaimMode::IfMissing => !state.entries.contains_key(&first),
                 ClaimMode::Always => true,
             };
-            let claim = match (claims, state.claims.contains_key(&first)) {
+            let mut poll = ClaimState::Unclaimed;
+            if let Some(wish) = question.poll.filter(|_| claims) {
+                if HeldClaim::find(&state.polls, &first).is_some_and(|holder| holder != wish.holder) {
+                    poll = ClaimState::Held;
+                    if wish.against == PollRival::Defer {
+                        return EngineAnswer { found, claim: ClaimState::Unclaimed, poll };
+                    }
+                } else {
+                    poll = ClaimState::Won;
+                    state.polled.insert(first);
+                    state.polls.insert(first, HeldClaim::lasting(wish.holder, wish.lasts));
+                }
+            }
+            let claim = match (claims, HeldClaim::find(&state.claims, &first).is_some()) {
                 (false, _) => ClaimState::Unclaimed,
                 (true, true) => ClaimState::Held,
                 (true, false) => {
-                    state.claims.insert(first, question.holder.0);
+                    state.claims.insert(first, HeldClaim::lasting(question.holder, question.lasts));
                     ClaimState::Won
                 }
             };
-            EngineAnswer { found, claim }
+            EngineAnswer { found, claim, poll }
         })
     }
 
@@ -218,18 +296,20 @@ impl SharedEngine for ModelEngine {
             if !keeps {
                 state.entries.insert(write.name.0, write.sealed);
             }
-            if write.claim.is_some_and(|holder| state.claims.get(&write.name.0) == Some(&holder.0)) {
-                state.claims.remove(&write.name.0);
+            if let Some(holder) = write.claim {
+                HeldClaim::end(&mut state.claims, &write.name.0, holder);
             }
             !keeps
         })
     }
 
-    fn release(&self, name: SealedName, holder: ClaimHolder) -> EngineFuture<'_, ()> {
+    fn release(&self, kind: ClaimKind, name: SealedName, holder: ClaimHolder) -> EngineFuture<'_, ()> {
         self.execute(move |state| {
-            if state.claims.get(&name.0) == Some(&holder.0) {
-                state.claims.remove(&name.0);
-            }
+            let all = match kind {
+                ClaimKind::Fetch => &mut state.claims,
+                ClaimKind::Poll => &mut state.polls,
+            };
+            HeldClaim::end(all, &name.0, holder);
         })
     }
 }

@@ -4,7 +4,7 @@
 //! The gateway runs in full except for its sockets, on a clock that the test moves: every answer's status, body,
 //! `Cache-Status` with its numbers, and `Age` must match the reference's.
 
-mod engine;
+pub(super) mod engine;
 mod fleet;
 mod harness;
 mod levels;

@@ -31,6 +31,6 @@ pub(crate) use envelope::Changed;
 pub(crate) use etag::{is_tag, is_weak};
 pub(crate) use freshness::Freshness;
 pub(crate) use freshness_inputs::{EntryKind, FreshnessInputs};
-pub(crate) use poll_schedule::{PollPauses, PollSchedule};
+pub(crate) use poll_schedule::{PollPauses, PollSchedule, PollTurn};
 pub(crate) use renewal::{Judgement, judge_renewal, judge_response};
 pub(crate) use reuse::{Fallback, Reuse, judge_reuse};

@@ -64,6 +64,7 @@ impl LatestResults {
                 self.end = Some(End::Answer(kind, landed.result));
                 return;
             }
+            ResultKind::Nothing => return,
         };
         if place.as_ref().is_none_or(|known| known.sent <= landed.sent) {
             *place = Some(landed);

@@ -118,9 +118,9 @@ fn a_poll_in_flight_is_awaited_beyond_the_end() {
     let after = |seconds| now + Duration::from_secs(seconds);
     let first = watches.begin(&id(1), times(now, 5), StoreMode::Store, None, &BOUNDS, now).unwrap();
     let (mut waiter, poller) = (first.0, first.1.unwrap());
-    assert_eq!(poller.begin(after(5)), Some(StoreMode::Store));
+    assert_eq!(poller.begin(after(5)).map(|poll| poll.mode), Some(StoreMode::Store));
     assert!(matches!(waiter.decide(after(7)), WaitDecision::WaitUntil(_)));
-    poller.end(None);
+    poller.end(PollEnd::Polled { held_until: None }, after(6));
     assert!(matches!(waiter.decide(after(7)), WaitDecision::TimeUp(None)));
 }
 
@@ -162,13 +162,13 @@ fn a_purge_polls_at_once_and_invalidates_earlier_results() {
     let mut poller = poller.unwrap();
     poller.begin(after(100)).unwrap();
     watches.purged(&id(1), after(200));
-    assert!(poller.is_overtaken(after(100)));
+    assert_eq!(poller.interest(after(100)), PollInterest::Overtaken);
     assert_eq!(poller.due(), Some(after(200)));
     watches.completed(&id(1), after(100), &gone());
     assert!(matches!(waiter.decide(after(300)), WaitDecision::WaitUntil(_)));
     assert!(waiter.best().is_none());
     poller.begin(after(300)).unwrap();
-    assert!(!poller.is_overtaken(after(300)));
+    assert_eq!(poller.interest(after(300)), PollInterest::Awaited);
     watches.completed(&id(1), after(300), &gone());
     assert!(matches!(waiter.decide(after(400)), WaitDecision::Conclusive(_)));
 }
@@ -208,7 +208,130 @@ fn a_watch_of_no_store_waiters_is_polled_without_storing() {
     let begin = watches.begin(&id(1), times(now, 5), StoreMode::NoStore, None, &BOUNDS, now);
     let (_waiter, poller) = begin.unwrap();
     let poller = poller.unwrap();
-    assert_eq!(poller.begin(now), Some(StoreMode::NoStore));
+    assert_eq!(poller.begin(now).map(|poll| poll.mode), Some(StoreMode::NoStore));
     let _second = join(&watches, 1, now).unwrap().unwrap();
-    assert_eq!(poller.begin(now), Some(StoreMode::Store));
+    assert_eq!(poller.begin(now).map(|poll| poll.mode), Some(StoreMode::Store));
+}
+
+/// Every interleaving of waits with what ends them, beside the single flight.
+#[cfg(feature = "loom")]
+mod interleavings {
+    use std::ops::ControlFlow;
+
+    use loom::sync::Mutex;
+    use loom::thread::spawn;
+
+    use super::*;
+    use crate::cache::single_flight::{Joined, SingleFlight};
+    use crate::domain::Level;
+
+    /// A result that ends every wait.
+    fn end() -> FetchResult {
+        let outcome = ForwardOutcome::Recalled(Level::Shared);
+        FetchResult { outcome, ..gone() }
+    }
+
+    fn has_ended(waiter: &mut Waiter, now: Instant) -> bool {
+        matches!(waiter.decide(now), WaitDecision::Conclusive(_))
+    }
+
+    /// A fetch stores the call and passes it to the watch, while a lookup that has found it unfinished begins to wait,
+    /// looks into the store, and its poller joins the single flight: it never waits for what was fetched already.
+    #[test]
+    fn no_interleaving_of_a_fetch_and_a_beginning_wait_misses_the_call() {
+        loom::model(|| {
+            let (watches, now) = (Watches::new(), clock::now());
+            let flights = SingleFlight::<u32, ()>::new();
+            let store = Arc::new(Mutex::new(None::<()>));
+            let Joined::Lead { guard, .. } =
+                flights.join(&1, StoreMode::Store, || ControlFlow::<(), ()>::Continue(()))
+            else {
+                panic!("there is no other fetch")
+            };
+            let fetching = spawn({
+                let (watches, store) = (Arc::clone(&watches), Arc::clone(&store));
+                move || {
+                    guard.complete(|_, _| *store.lock().unwrap() = Some(()));
+                    watches.completed(&id(1), now, &end());
+                }
+            });
+            let (mut waiter, poller) = begin(&watches, 1, now, 30).unwrap();
+            let was_stored = store.lock().unwrap().is_some();
+            let polled = flights.join(&1, StoreMode::Store, || match *store.lock().unwrap() {
+                Some(()) => ControlFlow::Break(()),
+                None => ControlFlow::Continue(()),
+            });
+            assert!(!matches!(polled, Joined::Lead { .. }), "the poll sends a second request");
+            fetching.join().unwrap();
+            assert!(was_stored || has_ended(&mut waiter, now), "it waits for what was fetched");
+            drop((waiter, poller));
+            assert_eq!(watches.size(), (0, 0));
+        });
+    }
+
+    /// The last waiter leaves while the poller looks for its next poll and another lookup joins: someone polls, and only
+    /// one.
+    #[test]
+    fn no_interleaving_leaves_a_waiter_without_a_poller_or_with_two() {
+        loom::model(|| {
+            let (watches, now) = (Watches::new(), clock::now());
+            let (first, poller) = begin(&watches, 1, now, 30).unwrap();
+            let mut poller = poller.unwrap();
+            let polling = spawn(move || {
+                let goes_on = poller.due().is_some();
+                (goes_on, poller)
+            });
+            let leaving = spawn(move || drop(first));
+            let (second, another) = join(&watches, 1, now).unwrap().unwrap();
+            leaving.join().unwrap();
+            let (goes_on, mut poller) = polling.join().unwrap();
+            assert!(goes_on != another.is_some(), "{goes_on}");
+            assert!(!goes_on || poller.due().is_some());
+            drop((second, another, poller));
+        });
+    }
+
+    /// A fetch from before a purge completes while the call is purged and another lookup joins.
+    #[test]
+    fn no_interleaving_answers_a_waiter_with_what_was_sent_before_a_purge() {
+        loom::model(|| {
+            let (watches, now) = (Watches::new(), clock::now());
+            let purged = now + Duration::from_secs(1);
+            let (first, poller) = begin(&watches, 1, now, 30).unwrap();
+            let completing = spawn({
+                let watches = Arc::clone(&watches);
+                move || watches.completed(&id(1), now, &end())
+            });
+            watches.purged(&id(1), purged);
+            if let Some(joined) = join(&watches, 1, purged) {
+                let (mut second, _) = joined.unwrap();
+                completing.join().unwrap();
+                assert!(!has_ended(&mut second, purged), "it got what was sent before the purge");
+            } else {
+                completing.join().unwrap();
+            }
+            drop((first, poller));
+        });
+    }
+
+    /// A poll is under way while its last waiter leaves: its poller learns of it, and so ends the claim to poll the call.
+    #[test]
+    fn no_interleaving_keeps_from_a_poller_that_nobody_waits() {
+        loom::model(|| {
+            let (watches, now) = (Watches::new(), clock::now());
+            let (waiter, poller) = begin(&watches, 1, now, 30).unwrap();
+            let poller = poller.unwrap();
+            let sent = now;
+            poller.begin(sent).unwrap();
+            let leaving = spawn(move || drop(waiter));
+            let before = poller.interest(sent);
+            leaving.join().unwrap();
+            assert!(matches!(before, PollInterest::Awaited | PollInterest::Abandoned));
+            assert_eq!(poller.interest(sent), PollInterest::Abandoned);
+            // It was woken, so that it asks again.
+            let mut changed = std::pin::pin!(poller.changed());
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(changed.as_mut().poll(&mut context).is_ready());
+        });
+    }
 }

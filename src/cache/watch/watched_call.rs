@@ -9,7 +9,7 @@ use tokio::sync::{Notify, watch};
 
 use super::latest_results::{LatestResults, TimedResult, WaitTimes};
 use crate::cache::fetch_result::{FetchResult, ResultKind};
-use crate::cache::policy::{PollPauses, PollSchedule};
+use crate::cache::policy::{PollPauses, PollSchedule, PollTurn};
 use crate::cache::single_flight::StoreMode;
 use crate::clock::Instant;
 
@@ -61,22 +61,32 @@ impl Watch {
         self.results.send_modify(|results| results.add(kind, TimedResult { sent, result }));
         match kind {
             ResultKind::Final | ResultKind::Conclusive => Watching::Over,
-            ResultKind::Unfinished | ResultKind::Failure => Watching::On,
+            ResultKind::Unfinished | ResultKind::Failure | ResultKind::Nothing => Watching::On,
         }
     }
 
     pub(super) fn purge(&mut self, now: Instant) {
         self.purged = Some(now);
-        self.schedule.hurry(now);
+        self.schedule.hurry(now, self.pauses);
         self.results.send_modify(LatestResults::purge);
         self.poller.notify_one();
     }
 
     /// When the next poll is due.
     pub(super) fn due(&self) -> Instant {
+        self.schedule.due(self.unheard(), self.pauses)
+    }
+
+    /// For whom a poll is that begins now.
+    pub(super) fn turn(&self, now: Instant) -> PollTurn {
+        self.schedule.turn(now, self.unheard(), self.pauses)
+    }
+
+    /// The earliest end of a waiter for which nothing has been fetched since its request.
+    fn unheard(&self) -> Option<Instant> {
         let results = self.results.borrow();
         let unheard = self.waiters.values().map(|(times, _)| times).filter(|times| !results.reaches(times));
-        self.schedule.due(unheard.map(|times| times.end).min(), self.pauses)
+        unheard.map(|times| times.end).min()
     }
 }
 

@@ -8,7 +8,7 @@ use super::*;
 use crate::clock::{Instant, WallClock};
 use crate::config::LevelKey;
 use crate::levels::{
-    ClaimHolder, EngineAnswer, EngineQuestion, EngineWrite, FleetSeal, SealedName, SharedEngine,
+    ClaimHolder, ClaimKind, EngineAnswer, EngineQuestion, EngineWrite, FleetSeal, SealedName, SharedEngine,
 };
 use crate::limits::LimitScope;
 use crate::telemetry::LevelMetrics;
@@ -31,7 +31,7 @@ impl SharedEngine for NoEntries {
         Box::pin(async { Ok(false) })
     }
 
-    fn release(&self, _: SealedName, _: ClaimHolder) -> EngineFuture<'_, ()> {
+    fn release(&self, _: ClaimKind, _: SealedName, _: ClaimHolder) -> EngineFuture<'_, ()> {
         Box::pin(async { Ok(()) })
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use super::engine::{ClaimHolder, SharedEngine};
+use super::engine::{ClaimHolder, ClaimKind, SharedEngine};
 use crate::levels::seal::SealedName;
 
 /// A claim that this gateway holds. Dropping it ends it, whatever came of the fetch.
@@ -35,7 +35,7 @@ impl Drop for CallClaim {
         let (engine, name, holder) = (Arc::clone(&self.engine), self.name, self.holder);
         runtime.spawn(async move {
             // One that can't be released ends by itself.
-            let _ = engine.release(name, holder).await;
+            let _ = engine.release(ClaimKind::Fetch, name, holder).await;
         });
     }
 }

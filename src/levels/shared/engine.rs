@@ -28,9 +28,38 @@ pub(crate) struct EngineQuestion {
     pub(crate) holder: ClaimHolder,
     /// How long a claim lasts if it isn't released.
     pub(crate) lasts: Duration,
+    /// Whether it also claims to poll the call, where it claims the call.
+    pub(crate) poll: Option<PollQuestion>,
 }
 
-/// Who claims. No two claims have the same.
+/// A wish to be the one that polls a call. Claimed apart from the call itself, so that lookups don't wait for it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PollQuestion {
+    /// Its own poll claim is extended.
+    pub(crate) holder: ClaimHolder,
+    pub(crate) lasts: Duration,
+    pub(crate) against: PollRival,
+}
+
+/// What a question does if another gateway polls the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PollRival {
+    /// Claims nothing.
+    Defer,
+    /// Claims the call all the same, for one fetch.
+    Ignore,
+}
+
+/// Which claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClaimKind {
+    /// To fetch a call once.
+    Fetch,
+    /// To poll it from now on.
+    Poll,
+}
+
+/// Who claims. No two claims to fetch have the same; all to poll of one process have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ClaimHolder(pub(crate) u128);
 
@@ -51,6 +80,8 @@ pub(crate) struct EngineAnswer {
     /// The sealed entry, and which of the names it has.
     pub(crate) found: Option<(usize, Vec<u8>)>,
     pub(crate) claim: ClaimState,
+    /// Who polls the call.
+    pub(crate) poll: ClaimState,
 }
 
 /// An entry to be written.
@@ -77,5 +108,5 @@ pub(crate) trait SharedEngine: Send + Sync {
     fn put(&self, write: EngineWrite) -> EngineFuture<'_, bool>;
 
     /// Ends a claim, if it is still this holder's.
-    fn release(&self, name: SealedName, holder: ClaimHolder) -> EngineFuture<'_, ()>;
+    fn release(&self, kind: ClaimKind, name: SealedName, holder: ClaimHolder) -> EngineFuture<'_, ()>;
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::engine::SharedEngine;
+use super::engine::{ClaimHolder, SharedEngine};
 use super::ledger::PurgeLedger;
 use super::switch::LevelSwitch;
 use crate::clock::WallClock;
@@ -25,6 +25,8 @@ pub(crate) struct SharedLevel {
     pub(super) queue: Arc<WriteQueue>,
     pub(super) metrics: Arc<LevelMetrics>,
     pub(super) wall: WallClock,
+    /// As whom this process claims to poll calls: it never competes with itself.
+    pub(super) poller: ClaimHolder,
 }
 
 impl SharedLevel {
@@ -48,6 +50,7 @@ impl SharedLevel {
             queue: Arc::default(),
             metrics: Arc::clone(metrics),
             wall,
+            poller: ClaimHolder(fastrand::u128(..)),
         };
         level.set_timeout(timeout);
         Arc::new(level)

@@ -12,6 +12,7 @@ mod ledger;
 mod level;
 #[cfg(feature = "shared")]
 mod link;
+mod poll_claim;
 #[cfg(feature = "shared")]
 mod probe;
 #[cfg(feature = "shared")]
@@ -22,16 +23,17 @@ mod switch;
 mod tenant_shared;
 
 pub(crate) use claim::CallClaim;
-pub(crate) use engine::EngineFuture;
 #[cfg(test)]
 pub(crate) use engine::{
-    ClaimHolder, ClaimMode, ClaimState, EngineAnswer, EngineQuestion, EngineWrite, SharedEngine,
+    ClaimHolder, ClaimKind, ClaimMode, ClaimState, EngineAnswer, EngineQuestion, EngineWrite, SharedEngine,
 };
+pub(crate) use engine::{EngineFuture, PollRival};
 pub(crate) use failure::EngineFailure;
 pub(crate) use ledger::MissedPurges;
 pub(crate) use level::SharedLevel;
 #[cfg(feature = "shared")]
 pub(crate) use link::{EngineLink, script};
+pub(crate) use poll_claim::{PollClaim, PollWish};
 #[cfg(feature = "shared")]
 pub(crate) use probe::{EngineGreeting, EngineMemory, EngineProbe};
 #[cfg(feature = "shared")]

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use redis::Value;
 
-use super::engine::{ClaimHolder, ClaimMode, ClaimState, EngineQuestion, EngineWrite, SharedEngine};
+use super::engine::{
+    ClaimHolder, ClaimKind, ClaimMode, ClaimState, EngineQuestion, EngineWrite, PollQuestion, PollRival,
+    SharedEngine,
+};
 use super::failure::EngineFailure;
 use super::link::EngineLink;
 use super::redis_engine::RedisEngine;
@@ -69,14 +72,17 @@ impl<'a> EngineProbe<'a> {
         let _: Value = self.link.query(redis::cmd("SCRIPT").arg("LOAD").arg("return 1")).await?;
         let name = own_name();
         let holder = ClaimHolder(fastrand::u128(..));
-        let question = |claim| EngineQuestion { names: vec![name], claim, holder, lasts: LASTS };
+        let poll = Some(PollQuestion { holder, lasts: LASTS, against: PollRival::Defer });
+        let question = |claim| EngineQuestion { names: vec![name], claim, holder, lasts: LASTS, poll };
         let asked = self.engine.ask(question(ClaimMode::Always)).await?;
         let sealed = vec![0; 256];
         let write = EngineWrite { name, sealed: sealed.clone(), expires: LASTS, claim: Some(holder) };
         let is_written = self.engine.put(write).await?;
         let read = self.engine.ask(question(ClaimMode::Never)).await?;
-        self.engine.release(name, holder).await?;
-        let is_as_expected = asked.claim == ClaimState::Won && is_written;
+        self.engine.release(ClaimKind::Fetch, name, holder).await?;
+        self.engine.release(ClaimKind::Poll, name, holder).await?;
+        let is_claimed = (asked.claim, asked.poll) == (ClaimState::Won, ClaimState::Won);
+        let is_as_expected = is_claimed && is_written;
         match read.found {
             Some((_, found)) if is_as_expected && found == sealed => Ok(()),
             Some(_) | None => Err(EngineFailure::Protocol),
@@ -90,7 +96,8 @@ impl<'a> EngineProbe<'a> {
             let holder = ClaimHolder(fastrand::u128(..));
             let names = vec![own_name()];
             let began = clock::now();
-            self.engine.ask(EngineQuestion { names, claim: ClaimMode::Never, holder, lasts: LASTS }).await?;
+            let claim = ClaimMode::Never;
+            self.engine.ask(EngineQuestion { names, claim, holder, lasts: LASTS, poll: None }).await?;
             times.push(clock::now().duration_since(began));
         }
         times.sort_unstable();

@@ -7,7 +7,8 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use redis::Script;
 
 use super::engine::{
-    ClaimHolder, ClaimMode, ClaimState, EngineAnswer, EngineFuture, EngineQuestion, EngineWrite, SharedEngine,
+    ClaimHolder, ClaimKind, ClaimMode, ClaimState, EngineAnswer, EngineFuture, EngineQuestion, EngineWrite,
+    PollRival, SharedEngine,
 };
 use super::failure::EngineFailure;
 use super::link::{EngineLink, script};
@@ -51,10 +52,23 @@ impl RedisEngine {
         self.link.load_full().ok_or(EngineFailure::Unreachable)
     }
 
-    /// The keys of an entry and of its claim: in one slot of a cluster.
-    fn keys(&self, name: &SealedName) -> (String, String) {
-        let (prefix, name) = (&self.settings.load().prefix, hex(&name.0));
-        (format!("{prefix}:e:{{{name}}}"), format!("{prefix}:c:{{{name}}}"))
+    /// The key of an entry.
+    fn entry_key(&self, name: &SealedName) -> String {
+        self.key('e', name)
+    }
+
+    /// The key of a claim.
+    fn claim_key(&self, kind: ClaimKind, name: &SealedName) -> String {
+        let kind = match kind {
+            ClaimKind::Fetch => 'c',
+            ClaimKind::Poll => 'p',
+        };
+        self.key(kind, name)
+    }
+
+    /// Those of one call are in one slot of a cluster.
+    fn key(&self, kind: char, name: &SealedName) -> String {
+        format!("{}:{kind}:{{{}}}", self.settings.load().prefix, hex(&name.0))
     }
 }
 
@@ -83,24 +97,32 @@ impl SharedEngine for RedisEngine {
             let Some((first, others)) = question.names.split_first() else {
                 return Err(EngineFailure::Protocol);
             };
-            let (entry, claim) = self.keys(first);
             let mode = match question.claim {
                 ClaimMode::Never => 0,
                 ClaimMode::IfMissing => 1,
                 ClaimMode::Always => 2,
             };
             let mut ask = ASK.prepare_invoke();
-            ask.key(entry)
-                .key(claim)
+            ask.key(self.entry_key(first))
+                .key(self.claim_key(ClaimKind::Fetch, first))
+                .key(self.claim_key(ClaimKind::Poll, first))
                 .arg(mode)
                 .arg(question.holder.text())
                 .arg(millis(question.lasts))
                 .arg(LONGEST);
-            let asked = link.run::<(Option<Vec<u8>>, u8)>(&ask);
+            match question.poll {
+                Some(poll) => ask
+                    .arg(poll.holder.text())
+                    .arg(millis(poll.lasts))
+                    .arg(u8::from(poll.against == PollRival::Defer)),
+                None => ask.arg("").arg(0).arg(0),
+            };
+            let asked = link.run::<(Option<Vec<u8>>, u8, u8)>(&ask);
             let read = async {
                 for (place, name) in (1..).zip(others) {
                     let mut read = redis::cmd("GETRANGE");
-                    let sealed: Vec<u8> = link.query(read.arg(self.keys(name).0).arg(0).arg(LONGEST)).await?;
+                    let sealed: Vec<u8> =
+                        link.query(read.arg(self.entry_key(name)).arg(0).arg(LONGEST)).await?;
                     if !sealed.is_empty() {
                         return Ok::<_, EngineFailure>(Some((place, sealed)));
                     }
@@ -108,22 +130,22 @@ impl SharedEngine for RedisEngine {
                 Ok(None)
             };
             let (asked, other) = futures_util::future::join(asked, read).await;
-            let (found, claim) = asked?;
+            let (found, claim, poll) = asked?;
             let found = found.map(|sealed| (0, sealed));
-            let claim = match claim {
+            let [claim, poll] = [claim, poll].map(|state| match state {
                 1 => ClaimState::Won,
                 2 => ClaimState::Held,
                 _ => ClaimState::Unclaimed,
-            };
+            });
             // A failure to read the other name alone must not keep the claim from being used.
-            Ok(EngineAnswer { found: found.or(other.unwrap_or(None)), claim })
+            Ok(EngineAnswer { found: found.or(other.unwrap_or(None)), claim, poll })
         })
     }
 
     fn put(&self, write: EngineWrite) -> EngineFuture<'_, bool> {
         Box::pin(async move {
             let link = self.link()?;
-            let (entry, claim) = self.keys(&write.name);
+            let (entry, claim) = (self.entry_key(&write.name), self.claim_key(ClaimKind::Fetch, &write.name));
             let holder = write.claim.map(ClaimHolder::text).unwrap_or_default();
             let mut put = PUT.prepare_invoke();
             put.key(entry).key(claim).arg(write.sealed).arg(millis(write.expires)).arg(holder);
@@ -131,11 +153,11 @@ impl SharedEngine for RedisEngine {
         })
     }
 
-    fn release(&self, name: SealedName, holder: ClaimHolder) -> EngineFuture<'_, ()> {
+    fn release(&self, kind: ClaimKind, name: SealedName, holder: ClaimHolder) -> EngineFuture<'_, ()> {
         Box::pin(async move {
             let link = self.link()?;
             let mut release = RELEASE.prepare_invoke();
-            release.key(self.keys(&name).1).arg(holder.text());
+            release.key(self.claim_key(kind, &name)).arg(holder.text());
             link.run::<u8>(&release).await.map(drop)
         })
     }

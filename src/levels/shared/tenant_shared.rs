@@ -6,9 +6,12 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::claim::CallClaim;
-use super::engine::{ClaimHolder, ClaimMode, ClaimState, EngineAnswer, EngineQuestion, EngineWrite};
+use super::engine::{
+    ClaimHolder, ClaimMode, ClaimState, EngineAnswer, EngineQuestion, EngineWrite, PollRival,
+};
 use super::failure::EngineFailure;
 use super::level::SharedLevel;
+use super::poll_claim::{PollClaim, PollWish};
 use crate::clock;
 use crate::domain::{CallId, Mark, TenantName};
 use crate::levels::account::LevelAccount;
@@ -20,7 +23,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(25);
 const WAIT_FOR_OTHERS: Duration = Duration::from_millis(500);
 
 /// Whether a lookup is going to fetch the call if the level has nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone)]
 pub(crate) enum ClaimWish {
     /// It isn't.
     None,
@@ -28,6 +31,8 @@ pub(crate) enum ClaimWish {
     OrWait,
     /// It is, unless another gateway does.
     OrLeave,
+    /// It polls the call: it is, unless another gateway does, or polls it; or whatever others do.
+    Poll(PollWish),
 }
 
 /// A lookup's result from the level.
@@ -110,6 +115,11 @@ impl TenantShared {
         self.level.wall.now()
     }
 
+    /// For a poller, which does not hold it yet.
+    pub(crate) fn poll_claim(&self) -> PollClaim {
+        PollClaim::new(&self.level)
+    }
+
     /// Whether it is out of use.
     pub(crate) fn is_down(&self) -> bool {
         self.level.switch.is_down() || !self.level.ledger.is_caught_up()
@@ -131,7 +141,12 @@ impl TenantShared {
     ) -> SharedResult {
         let Some(names) = self.names(id, key) else { return SharedResult::nothing(LevelResult::Down) };
         let until = clock::now() + WAIT_FOR_OTHERS;
-        let mut claim = match (wish, newer_than) {
+        let (poll, may_leave) = match &wish {
+            ClaimWish::Poll(poll) => (Some(poll), poll.against == PollRival::Defer),
+            ClaimWish::OrLeave => (None, true),
+            ClaimWish::None | ClaimWish::OrWait => (None, false),
+        };
+        let mut claim = match (&wish, newer_than) {
             (ClaimWish::None, _) => ClaimMode::Never,
             (_, None) => ClaimMode::IfMissing,
             (_, Some(_)) => ClaimMode::Always,
@@ -140,7 +155,7 @@ impl TenantShared {
         loop {
             let holder = ClaimHolder(fastrand::u128(..));
             let began = clock::now();
-            let answer = self.ask_once(&names, claim, holder).await;
+            let answer = self.ask_once(&names, claim, holder, poll).await;
             engine_took = engine_took.max(clock::now().duration_since(began));
             let nothing = |why| SharedResult { has_waited, engine_took, ..SharedResult::nothing(why) };
             let answer = match answer {
@@ -162,18 +177,22 @@ impl TenantShared {
                 Some(Ok(_)) | None => LevelResult::Miss,
                 Some(Err(why)) => why,
             };
+            let is_polled_elsewhere = answer.poll == ClaimState::Held;
             match answer.claim {
                 ClaimState::Won => {
                     return SharedResult { claim: won, ..nothing(why) };
                 }
                 // The entry is of no use, and kept the call from being claimed.
-                ClaimState::Unclaimed if claim == ClaimMode::IfMissing => claim = ClaimMode::Always,
-                ClaimState::Held if wish == ClaimWish::OrWait && clock::now() < until => {
+                ClaimState::Unclaimed if claim == ClaimMode::IfMissing && !is_polled_elsewhere => {
+                    claim = ClaimMode::Always;
+                }
+                ClaimState::Held if matches!(wish, ClaimWish::OrWait) && clock::now() < until => {
                     has_waited = true;
                     tokio::time::sleep(ASK_AGAIN).await;
                 }
                 ClaimState::Unclaimed | ClaimState::Held => {
-                    let is_claimed_elsewhere = wish == ClaimWish::OrLeave && answer.claim == ClaimState::Held;
+                    let is_held = is_polled_elsewhere || answer.claim == ClaimState::Held;
+                    let is_claimed_elsewhere = may_leave && is_held;
                     return SharedResult { is_claimed_elsewhere, ..nothing(why) };
                 }
             }
@@ -197,19 +216,29 @@ impl TenantShared {
         names: &[(usize, SealedName)],
         claim: ClaimMode,
         holder: ClaimHolder,
+        poll: Option<&PollWish>,
     ) -> Result<EngineAnswer, LevelResult> {
         let level = &self.level;
         if level.switch.is_down() {
             return Err(LevelResult::Down);
         }
-        let names = names.iter().map(|(_, name)| *name).collect();
-        let question = EngineQuestion { names, claim, holder, lasts: self.claims_last };
+        let names: Vec<_> = names.iter().map(|(_, name)| *name).collect();
+        let lasts = self.claims_last;
+        let seat = poll.map(|wish| &wish.seat).zip(names.first().copied());
+        if let Some((seat, name)) = &seat {
+            seat.asked(*name);
+        }
+        let poll = poll.map(|wish| wish.question(lasts));
+        let question = EngineQuestion { names, claim, holder, lasts, poll };
         let began = clock::now();
         let answer = clock::within(level.timeout(), level.engine.ask(question)).await;
         level.metrics.time(clock::now().duration_since(began));
         match answer {
             Ok(Ok(answer)) => {
                 level.switch.note_success();
+                if let Some((seat, name)) = seat {
+                    seat.answered(name, answer.poll);
+                }
                 Ok(answer)
             }
             Ok(Err(failure)) => {

@@ -153,9 +153,7 @@ fn an_outage_that_stale_entries_hide_and_a_rejected_key_are_one_notification_eac
 #[test]
 fn a_lost_engine_is_one_notification_and_a_lost_disk_hides_no_limit() {
     let Some(alertmanager) = Alertmanager::start() else { return };
-    let down = |instance: &str, level: &str| {
-        json!({ "alertname": "CrediraGatewayLevelDown", "instance": instance, "level": level })
-    };
+    let down = |instance: &str, level: &str| json!({ "alertname": "CrediraGatewayLevelDown", "instance": instance, "level": level });
     let fallback = |instance: &str, tenant: &str| {
         json!({
             "alertname": "CrediraGatewayLimitFallback", "instance": instance, "tenant": tenant, "limit": "tenant",

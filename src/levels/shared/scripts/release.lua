@@ -1,4 +1,4 @@
--- KEYS: claim. ARGV: holder.
+-- KEYS: claim, or poll claim. ARGV: holder.
 if redis.call('GET', KEYS[1]) == ARGV[1] then
     redis.call('DEL', KEYS[1])
 end
