@@ -261,6 +261,7 @@ fn gateway(runtime: &Runtime, context: &AppContext, drain: &Drain) -> Arc<Gatewa
 /// on, where that is possible.
 async fn join_fleet(gateway: &Arc<Gateway>) {
     if let Some(fleet) = &gateway.fleet {
+        tracing::info!(gateway = fleet.name(), "fleet: joining");
         fleet.set_world(Arc::new(GatewayWorld(Arc::clone(gateway))));
         let _ = clock::within(FIRST_BEAT, Box::pin(fleet.join())).await;
     }

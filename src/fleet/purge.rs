@@ -23,6 +23,11 @@ impl Drop for WaitingPurge<'_> {
 }
 
 impl Fleet {
+    /// The gateway's own name, as purges and `stats` at the others have it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Waits until every gateway that is heard of has applied a purge, and returns how far it has come and whether
     /// that is everywhere.
     pub(crate) async fn await_purge(&self, announced: oneshot::Receiver<Mark>) -> (PurgeReach, bool) {

@@ -231,6 +231,7 @@ fn a_gateway_that_was_killed_is_missing_until_it_is_forgotten() {
     let [one, mut other] = pair(&engine.config(), &upstream);
     let members = one.admin("/api/v1/stats").json()["fleet"].clone();
     let name = members[1]["name"].as_str().unwrap().to_owned();
+    other.process.err_line("its own name", |line| line.contains("fleet: joining") && line.contains(&name));
     other.process.signal("KILL");
     other.process.wait();
     let purged = one.delete("/api/v1/cache");
