@@ -29,7 +29,7 @@ pub(super) const fn none(refusal: Refusal) -> FetchResult {
     FetchResult::unanswered(ForwardOutcome::NoResponse, refusal)
 }
 
-/// A poll that is under way.
+/// A poll in progress.
 struct CurrentPoll<'a> {
     poller: &'a Poller,
     tenant: &'a Tenant,

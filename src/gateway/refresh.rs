@@ -16,7 +16,7 @@ pub(crate) struct UnknownTenant;
 impl Gateway {
     /// Polls a call that has waiters, or renews a stored one, in the background; fetches nothing for any other. At
     /// most once per `wait.poll_min` and call, however often it is requested. Such a poll is sent by this gateway, also
-    /// if another one of its fleet polls the call: whoever asks for it knows that the call has changed.
+    /// if another one of its fleet polls the call: a refresh says that the call has changed.
     pub(crate) fn refresh(&self, tenant: &TenantName, id: &CallId) -> Result<(), UnknownTenant> {
         let (snapshot, now) = (self.snapshots.load(), clock::now());
         let tenant = snapshot.directory.named(tenant).ok_or(UnknownTenant)?;

@@ -90,7 +90,7 @@ impl ModelEngine {
         Self::with(Temper::Wild)
     }
 
-    /// One that fails only if it is told to.
+    /// One that fails only on command.
     pub(in crate::app) fn calm() -> Arc<Self> {
         Self::with(Temper::Calm)
     }

@@ -11,7 +11,7 @@ pub(crate) struct PollPauses {
     pub(crate) longest: Duration,
 }
 
-/// For whom a poll is, where gateways of a fleet share the polls of a call.
+/// Whose turn a poll is, where gateways of a fleet share the polls of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PollTurn {
     /// For the fleet: only the gateway that polls the call sends a request, and the others ask what it has found.
@@ -64,7 +64,7 @@ impl PollSchedule {
         }
     }
 
-    /// For whom a poll is that begins now. `unheard` is as for [`due`](Self::due).
+    /// The turn of a poll that begins now. `unheard` is as for [`due`](Self::due).
     pub(crate) fn turn(&self, now: Instant, unheard: Option<Instant>, pauses: PollPauses) -> PollTurn {
         let is_time_up = unheard.is_some_and(|end| self.early(end, pauses) <= now);
         if is_time_up || self.is_refresh { PollTurn::Own } else { PollTurn::Fleet }

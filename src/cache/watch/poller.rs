@@ -38,18 +38,18 @@ pub(crate) struct BegunPoll {
     pub(crate) next_in: Duration,
 }
 
-/// Who is interested in a poll that is under way.
+/// The interest in a poll in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PollInterest {
     /// Clients wait for it.
     Awaited,
     /// All clients have left.
     Abandoned,
-    /// Nobody: the call was purged since it began, or is no longer watched.
+    /// The call was purged since it began, or is no longer watched.
     Overtaken,
 }
 
-/// What became of a poll.
+/// The end of a poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PollEnd {
     /// It was completed or abandoned. The next one comes no earlier than this.
@@ -107,7 +107,7 @@ impl Poller {
         })
     }
 
-    /// Who is interested in the poll that was sent at `sent`.
+    /// The interest in the poll that was sent at `sent`.
     pub(crate) fn interest(&self, sent: Instant) -> PollInterest {
         let interest = self.with(|watch| match watch.purged {
             Some(purged) if sent < purged => PollInterest::Overtaken,

@@ -269,7 +269,7 @@ mod interleavings {
         });
     }
 
-    /// The last waiter leaves while the poller looks for its next poll and another lookup joins: someone polls, and only
+    /// The last waiter leaves while the poller looks for its next poll and another lookup joins: one of them polls, and only
     /// one.
     #[test]
     fn no_interleaving_leaves_a_waiter_without_a_poller_or_with_two() {
@@ -314,9 +314,9 @@ mod interleavings {
         });
     }
 
-    /// A poll is under way while its last waiter leaves: its poller learns of it, and so ends the claim to poll the call.
+    /// The last waiter leaves during a poll: its poller learns of it, and so ends the claim to poll the call.
     #[test]
-    fn no_interleaving_keeps_from_a_poller_that_nobody_waits() {
+    fn no_interleaving_hides_from_a_poller_that_no_client_waits() {
         loom::model(|| {
             let (watches, now) = (Watches::new(), clock::now());
             let (waiter, poller) = begin(&watches, 1, now, 30).unwrap();

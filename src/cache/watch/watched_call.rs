@@ -77,7 +77,7 @@ impl Watch {
         self.schedule.due(self.unheard(), self.pauses)
     }
 
-    /// For whom a poll is that begins now.
+    /// The turn of a poll that begins now.
     pub(super) fn turn(&self, now: Instant) -> PollTurn {
         self.schedule.turn(now, self.unheard(), self.pauses)
     }
