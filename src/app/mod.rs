@@ -34,7 +34,8 @@ mod source;
 mod sweep;
 #[cfg(test)]
 mod waiting;
-#[cfg(all(test, feature = "shared"))]
+#[cfg(test)]
+#[cfg(feature = "shared")]
 mod waiting_fleet;
 
 pub(crate) use privacy::forbid_dumps;

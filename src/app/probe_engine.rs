@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::probe_levels::mebibytes;
-use super::probed::Probed;
+use super::probed::{Probed, mebibytes};
 use crate::config::{EngineMode, EngineSettings, EngineUrl};
 use crate::fleet::probe_log;
 use crate::levels::{EngineGreeting, EngineMemory, EngineProbe, RedisEngine};

@@ -4,7 +4,7 @@ use std::path::Path;
 
 #[cfg(feature = "shared")]
 use super::probe_engine::probe_engine;
-use super::probed::Probed;
+use super::probed::{Probed, mebibytes};
 use crate::config::Settings;
 use crate::levels::{DirectoryState, probe_directory};
 
@@ -35,8 +35,4 @@ fn probe_disk(path: &Path, wanted: u64, report: &mut impl FnMut(Probed)) {
             mebibytes(room)
         )));
     }
-}
-
-pub(super) fn mebibytes(bytes: u64) -> String {
-    format!("{} MiB", bytes >> 20)
 }

@@ -8,3 +8,8 @@ pub(crate) enum Probed {
     Risky(String),
     Failed(String),
 }
+
+/// For a line of a probe.
+pub(super) fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes >> 20)
+}

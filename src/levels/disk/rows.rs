@@ -1,4 +1,4 @@
-//! What is written to a tenant's file and read from it.
+//! Rows of a tenant's file.
 
 use super::failure::FileFailure;
 use crate::levels::seal::{SealKeyId, SealedEntry, SealedName};
