@@ -19,6 +19,7 @@ mod explain;
 mod fleet;
 mod fleet_demo;
 mod fleet_limits;
+mod fleet_purges;
 mod fleet_waiting;
 mod http2;
 mod limits;

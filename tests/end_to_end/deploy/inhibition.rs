@@ -98,8 +98,9 @@ fn the_inhibition_rules_name_only_alerts_that_exist() {
     let mut named = BTreeSet::new();
     for rule in configuration["inhibit_rules"].as_array().unwrap() {
         for side in ["source_matchers", "target_matchers"] {
-            for matcher in rule[side].as_array().unwrap() {
-                let names = matcher.as_str().unwrap().split('"').nth(1).unwrap();
+            let matchers = rule[side].as_array().unwrap().iter().map(|matcher| matcher.as_str().unwrap());
+            for matcher in matchers.filter(|matcher| matcher.starts_with("alertname")) {
+                let names = matcher.split('"').nth(1).unwrap();
                 named.extend(names.split('|').map(str::to_owned));
             }
         }
