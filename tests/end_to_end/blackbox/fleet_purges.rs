@@ -35,7 +35,7 @@ fn a_purge_of_everything_concerns_tenants_that_are_not_configured() {
 
 // M15.
 #[test]
-fn a_gateway_that_drains_applies_a_purge_whoever_has_its_name() {
+fn a_gateway_that_drains_applies_a_purge_and_its_namesake_does_not_for_it() {
     let Some(engine) = Engine::start() else { return };
     let gate = Gate::default();
     let upstream = Upstream::gated(&gate);
